@@ -1,0 +1,1 @@
+//! The glasshouse command line.

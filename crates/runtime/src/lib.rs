@@ -1,0 +1,1 @@
+//! Wires the services into a kernel: what an embedder uses.
