@@ -1,1 +1,45 @@
-fn main() {}
+//! The one entrance for automation: `cargo xtask COMMAND`.
+
+mod check;
+mod evaluation;
+mod shell;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+Commands:
+  test             install what the tests need, check format and lints, run every test
+  check            check format and lints only
+  eval-pocket      ask the real binary every held-out question of the pocket model and print the table
+  bench-models     generate random-weight models of real shapes and measure them, with the pocket model
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["test"] => check::test(),
+        ["check"] => check::check(),
+        ["eval-pocket", options @ ..] => evaluation::run(options),
+        ["bench-models"] => check::bench_models(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command: {}\n\n{USAGE}", other.join(" ")),
+    }
+}
