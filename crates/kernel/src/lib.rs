@@ -1,0 +1,1 @@
+//! Processes, capabilities and the event log as a state machine that does no I/O.
