@@ -74,15 +74,15 @@ pub struct Context {
 }
 
 impl Context {
-    /// Devices with the default limits and the clock at zero.
-    pub fn new(seed: RandomSeed) -> Self {
-        Self::with_limits(seed, ContextLimits::default())
+    /// Devices with the default limits. The clock is virtual time in nanoseconds.
+    pub fn new(clock_nanoseconds: u64, seed: RandomSeed) -> Self {
+        Self::with_limits(clock_nanoseconds, seed, ContextLimits::default())
     }
 
-    /// Devices with the given limits and the clock at zero.
-    pub fn with_limits(seed: RandomSeed, limits: ContextLimits) -> Self {
+    /// Devices with the given limits. The clock is virtual time in nanoseconds.
+    pub fn with_limits(clock_nanoseconds: u64, seed: RandomSeed, limits: ContextLimits) -> Self {
         Self {
-            clock_nanoseconds: 0,
+            clock_nanoseconds,
             random: ChaCha8Rng::from_seed(seed),
             limits,
             logs: Vec::new(),
@@ -193,13 +193,14 @@ mod tests {
     fn the_random_stream_is_chacha8_with_the_seed_as_key() {
         // First block of the ChaCha8 stream with an all-zero key and nonce.
         let mut bytes = [0; 8];
-        Context::new([0; 32]).random_fill(&mut bytes);
+        Context::new(0, [0; 32]).random_fill(&mut bytes);
         assert_eq!(bytes, [0x3e, 0x00, 0xef, 0x2f, 0x89, 0x5f, 0x40, 0xd6]);
     }
 
     #[test]
     fn the_same_seed_gives_the_same_stream_and_another_seed_another() {
-        let (mut a, mut b, mut c) = (Context::new([7; 32]), Context::new([7; 32]), Context::new([8; 32]));
+        let (mut a, mut b, mut c) =
+            (Context::new(0, [7; 32]), Context::new(0, [7; 32]), Context::new(0, [8; 32]));
         let mut bytes = [[0; 100]; 3];
         a.random_fill(&mut bytes[0]);
         b.random_fill(&mut bytes[1]);
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_clock_reads_what_was_set() {
-        let mut context = Context::new([0; 32]);
+        let mut context = Context::new(0, [0; 32]);
         assert_eq!(context.clock_now(), 0);
         context.set_clock(17);
         assert_eq!((context.clock_now(), context.clock_now()), (17, 17));
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn long_log_lines_are_cut_at_a_character_and_surplus_ones_counted() {
-        let mut context = Context::with_limits([0; 32], limits());
+        let mut context = Context::with_limits(0, [0; 32], limits());
         context.log(0, "abcdé").unwrap();
         context.log_bytes(4, b"a\xffb").unwrap();
         context.log(2, "dropped").unwrap();
@@ -235,13 +236,13 @@ mod tests {
 
     #[test]
     fn a_log_level_that_does_not_exist_is_refused() {
-        let mut context = Context::new([0; 32]);
+        let mut context = Context::new(0, [0; 32]);
         assert_eq!(context.log(5, "x"), Err(DeviceError::LogLevel { level: 5 }));
     }
 
     #[test]
     fn events_are_bounded_by_number_and_bytes_until_they_are_taken() {
-        let mut context = Context::with_limits([0; 32], limits());
+        let mut context = Context::with_limits(0, [0; 32], limits());
         context.emit(b"{}").unwrap();
         assert_eq!(context.emit(&[0; 7]), Err(DeviceError::TooManyEventBytes { limit: 8 }));
         context.emit(&[0; 6]).unwrap();

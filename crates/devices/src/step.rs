@@ -71,7 +71,7 @@ pub enum TrapKind {
     OutOfMemory,
     /// `unreachable` was executed: in most guests a panic.
     Unreachable,
-    /// A load, store, copy, fill or initialisation outside of memory or of a table.
+    /// A load, store, copy, fill or initialisation outside of memory or of a table; `call_indirect` outside of a table.
     OutOfBounds,
     /// More nested calls than a process may make.
     StackOverflow,
@@ -81,7 +81,7 @@ pub enum TrapKind {
     IntegerOverflow,
     /// A conversion of a NaN or of a number out of range to an integer.
     BadConversion,
-    /// `call_indirect` through an empty or missing table slot, or with the wrong signature.
+    /// `call_indirect` through an empty table slot, or with the wrong signature.
     IndirectCall,
     /// The guest's `gh_allocate` or entry returned a location outside of its memory, or an output over the limit.
     MalformedResult,
