@@ -1,0 +1,92 @@
+//! The one error type of the crate.
+
+use std::path::PathBuf;
+
+/// Why a model could not be read or run. Every message names the thing, the reason and a way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LlmError {
+    /// The file could not be opened or mapped.
+    #[error("cannot open the model file {}: {source}; check the path and its permissions", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write the model file {}: {source}; check the path and the free space", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not a GGUF file that this crate accepts.
+    #[error(
+        "the model file is damaged or not GGUF: {problem} (at byte {offset}); download it again or export it anew as GGUF v3"
+    )]
+    Format {
+        /// Byte offset from the start of the file.
+        offset: u64,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A metadata key that the model needs is absent.
+    #[error("the model file has no metadata key `{key}`; export it anew with a current converter")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// A metadata key holds a value of another type or range.
+    #[error("the metadata key `{key}` should hold {expected} but holds {found}; export the model anew")]
+    WrongValue {
+        /// The key.
+        key: String,
+        /// What was needed.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A tensor that the model needs is absent.
+    #[error(
+        "the model file has no tensor `{name}`; it is incomplete, or of another architecture than it says"
+    )]
+    MissingTensor {
+        /// The tensor's name.
+        name: String,
+    },
+    /// A tensor has a shape or type that does not fit the model's configuration.
+    #[error("the tensor `{name}` {problem}; the file does not match its own configuration")]
+    Tensor {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file asks for something that this crate does not do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A token id outside the vocabulary.
+    #[error("token {token} is outside the vocabulary of {vocabulary_size} tokens")]
+    UnknownToken {
+        /// The id.
+        token: u32,
+        /// Number of tokens in the vocabulary.
+        vocabulary_size: usize,
+    },
+    /// The KV cache cannot hold that many tokens.
+    #[error("{needed} tokens do not fit the context of {capacity}; shorten the conversation")]
+    ContextFull {
+        /// Tokens that would be in the cache.
+        needed: usize,
+        /// Tokens that it can hold.
+        capacity: usize,
+    },
+    /// A call with no tokens, which has no logits.
+    #[error("a model needs at least one token to evaluate")]
+    NoTokens,
+    /// A KV cache made by a model of another shape.
+    #[error("the KV cache belongs to a model of another shape; make it with this model's `new_cache`")]
+    ForeignCache,
+}

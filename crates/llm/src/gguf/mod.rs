@@ -1,0 +1,287 @@
+//! The GGUF v3 container: metadata and tensors, read from a memory map, owned or static bytes.
+//!
+//! - [`Gguf`]: an open file; typed access to metadata, tensors as byte ranges.
+//! - [`TensorInfo`], [`TensorType`]: what a tensor is.
+//! - [`GgufWriter`]: writes a file, tensors streamed one after the other.
+//!
+//! Invariant: once a [`Gguf`] exists, every byte range in it lies inside the file and no two tensors overlap.
+
+mod parse;
+mod types;
+mod value;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::LlmError;
+use parse::Reader;
+pub use parse::{DEFAULT_ALIGNMENT, MAGIC, VERSION};
+pub use types::{I2S_TRAILER_BYTES, TensorInfo, TensorType};
+use value::{ElementType, Value};
+pub use write::{GgufWriter, MetadataValue, TensorSpecification};
+
+/// Where the bytes of a file are.
+enum Storage {
+    Map(Mmap),
+    Owned(Vec<u8>),
+    Static(&'static [u8]),
+}
+
+/// An open GGUF file.
+pub struct Gguf {
+    storage: Storage,
+    metadata: BTreeMap<String, Value>,
+    tensors: Vec<TensorInfo>,
+    index: BTreeMap<String, usize>,
+}
+
+impl std::fmt::Debug for Gguf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gguf")
+            .field("bytes", &self.bytes().len())
+            .field("metadata", &self.metadata.len())
+            .field("tensors", &self.tensors.len())
+            .finish()
+    }
+}
+
+impl Gguf {
+    /// Maps the file at `path` and reads its header.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LlmError> {
+        let path = path.as_ref();
+        let fail = |source| LlmError::Open { path: path.to_owned(), source };
+        let file = File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if metadata.is_dir() {
+            return Err(fail(std::io::Error::other("it is a directory")));
+        }
+        if metadata.len() == 0 {
+            return Err(LlmError::Format { offset: 0, problem: "it is empty".into() });
+        }
+        // SAFETY: the map is read-only and private to this value. Another process that shortens the file while it
+        // is mapped ends this process by a signal; that is the accepted cost of mapping models, as in other engines.
+        let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
+        Self::from_storage(Storage::Map(map))
+    }
+
+    /// Reads a file that is in memory.
+    pub fn from_vec(bytes: Vec<u8>) -> Result<Self, LlmError> {
+        Self::from_storage(Storage::Owned(bytes))
+    }
+
+    /// Reads a file that is part of the program.
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, LlmError> {
+        Self::from_storage(Storage::Static(bytes))
+    }
+
+    fn from_storage(storage: Storage) -> Result<Self, LlmError> {
+        let parsed = parse::parse(storage.bytes())?;
+        Ok(Self { storage, metadata: parsed.metadata, tensors: parsed.tensors, index: parsed.index })
+    }
+
+    /// All bytes of the file.
+    pub fn bytes(&self) -> &[u8] {
+        self.storage.bytes()
+    }
+
+    /// The metadata keys, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.metadata.keys().map(String::as_str)
+    }
+
+    /// All tensors, in the file's order.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The tensor called `name`, if there is one.
+    pub fn get_tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.index.get(name).map(|&number| &self.tensors[number])
+    }
+
+    /// The tensor called `name`; an error if there is none.
+    pub fn tensor(&self, name: &str) -> Result<&TensorInfo, LlmError> {
+        self.get_tensor(name).ok_or_else(|| LlmError::MissingTensor { name: name.to_owned() })
+    }
+
+    /// The bytes of `tensor`, which is one of this file's.
+    pub fn tensor_bytes(&self, tensor: &TensorInfo) -> &[u8] {
+        let start = usize::try_from(tensor.offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(tensor.bytes).unwrap_or(usize::MAX));
+        self.bytes().get(start..end).unwrap_or_default()
+    }
+
+    /// Tells the system that the pages of `tensor` are not needed any more: they are dropped from this process's
+    /// memory, and read again from the file if they are touched. Does nothing for files that are not mapped.
+    pub fn release(&self, tensor: &TensorInfo) {
+        #[cfg(target_os = "linux")]
+        if let Storage::Map(map) = &self.storage {
+            let (offset, length) = (tensor.offset as usize, tensor.bytes as usize);
+            // SAFETY: the map is read-only and backed by a file, so dropped pages come back with the same bytes.
+            // A failure leaves the pages where they are, which only costs memory.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, length) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = tensor;
+    }
+
+    fn missing(key: &str) -> LlmError {
+        LlmError::MissingKey { key: key.to_owned() }
+    }
+
+    fn wrong(&self, key: &str, expected: &str, value: &Value) -> LlmError {
+        LlmError::WrongValue {
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            found: value.describe(self.bytes()),
+        }
+    }
+
+    /// The string of `key`, if the key exists.
+    pub fn get_string(&self, key: &str) -> Result<Option<&str>, LlmError> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        let Value::String(range) = value else { return Err(self.wrong(key, "a string", value)) };
+        match std::str::from_utf8(&self.bytes()[range.clone()]) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(LlmError::WrongValue {
+                key: key.to_owned(),
+                expected: "UTF-8 text".into(),
+                found: "bytes that are not UTF-8".into(),
+            }),
+        }
+    }
+
+    /// The string of `key`.
+    pub fn string(&self, key: &str) -> Result<&str, LlmError> {
+        self.get_string(key)?.ok_or_else(|| Self::missing(key))
+    }
+
+    /// The integer of `key`, of any width, if the key exists and the integer fits.
+    pub fn get_u32(&self, key: &str) -> Result<Option<u32>, LlmError> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        match value.integer(self.bytes()).and_then(|integer| u32::try_from(integer).ok()) {
+            Some(integer) => Ok(Some(integer)),
+            None => Err(self.wrong(key, "an integer from 0 to 4294967295", value)),
+        }
+    }
+
+    /// The integer of `key`.
+    pub fn u32(&self, key: &str) -> Result<u32, LlmError> {
+        self.get_u32(key)?.ok_or_else(|| Self::missing(key))
+    }
+
+    /// The float of `key`, of either width, if the key exists.
+    pub fn get_f32(&self, key: &str) -> Result<Option<f32>, LlmError> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        if let Value::Scalar(element, range) = value {
+            if let Some(float) = element.float(&self.bytes()[range.clone()]) {
+                return Ok(Some(float as f32));
+            }
+        }
+        Err(self.wrong(key, "a floating-point number", value))
+    }
+
+    /// The float of `key`.
+    pub fn f32(&self, key: &str) -> Result<f32, LlmError> {
+        self.get_f32(key)?.ok_or_else(|| Self::missing(key))
+    }
+
+    /// The boolean of `key`, if the key exists.
+    pub fn get_bool(&self, key: &str) -> Result<Option<bool>, LlmError> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        match value {
+            Value::Scalar(ElementType::Bool, range) => Ok(Some(self.bytes()[range.start] == 1)),
+            _ => Err(self.wrong(key, "a boolean", value)),
+        }
+    }
+
+    /// The boolean of `key`.
+    pub fn bool(&self, key: &str) -> Result<bool, LlmError> {
+        self.get_bool(key)?.ok_or_else(|| Self::missing(key))
+    }
+
+    /// The strings of `key`, if the key exists.
+    pub fn get_strings(&self, key: &str) -> Result<Option<Vec<&str>>, LlmError> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        let Value::Array(ElementType::String, count, range) = value else {
+            return Err(self.wrong(key, "an array of strings", value));
+        };
+        let mut reader = Reader::new(&self.bytes()[..range.end], range.start);
+        let mut strings = Vec::new();
+        for number in 0..*count {
+            let text = reader.string("an array's string")?;
+            match std::str::from_utf8(&self.bytes()[text]) {
+                Ok(text) => strings.push(text),
+                Err(_) => {
+                    return Err(LlmError::WrongValue {
+                        key: key.to_owned(),
+                        expected: "UTF-8 strings".into(),
+                        found: format!("bytes that are not UTF-8 in element {number}"),
+                    });
+                }
+            }
+        }
+        Ok(Some(strings))
+    }
+
+    /// The strings of `key`.
+    pub fn strings(&self, key: &str) -> Result<Vec<&str>, LlmError> {
+        self.get_strings(key)?.ok_or_else(|| Self::missing(key))
+    }
+
+    fn elements<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(ElementType, &[u8]) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, LlmError> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        let Value::Array(element, _, range) = value else { return Err(self.wrong(key, expected, value)) };
+        if *element == ElementType::String {
+            return Err(self.wrong(key, expected, value));
+        }
+        self.bytes()[range.clone()]
+            .chunks_exact(element.bytes() as usize)
+            .map(|raw| read(*element, raw).ok_or_else(|| self.wrong(key, expected, value)))
+            .collect::<Result<Vec<T>, LlmError>>()
+            .map(Some)
+    }
+
+    /// The floats of `key`, if the key exists.
+    pub fn get_f32s(&self, key: &str) -> Result<Option<Vec<f32>>, LlmError> {
+        self.elements(key, "an array of floating-point numbers", |element, raw| {
+            element.float(raw).map(|float| float as f32)
+        })
+    }
+
+    /// The floats of `key`.
+    pub fn f32s(&self, key: &str) -> Result<Vec<f32>, LlmError> {
+        self.get_f32s(key)?.ok_or_else(|| Self::missing(key))
+    }
+
+    /// The integers of `key`, if the key exists and each fits.
+    pub fn get_i32s(&self, key: &str) -> Result<Option<Vec<i32>>, LlmError> {
+        self.elements(key, "an array of 32-bit integers", |element, raw| {
+            element.integer(raw).and_then(|integer| i32::try_from(integer).ok())
+        })
+    }
+
+    /// The integers of `key`.
+    pub fn i32s(&self, key: &str) -> Result<Vec<i32>, LlmError> {
+        self.get_i32s(key)?.ok_or_else(|| Self::missing(key))
+    }
+}
+
+impl Storage {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Map(map) => map,
+            Self::Owned(bytes) => bytes,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Tensor element types and how their blocks are laid out.
+
+use super::LlmError;
+
+/// Element type of a tensor, with ggml's block layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TensorType {
+    /// 32-bit IEEE floats.
+    F32,
+    /// 16-bit IEEE floats.
+    F16,
+    /// The upper half of 32-bit floats.
+    Bf16,
+    /// 32 weights: f16 scale, 32 × i8.
+    Q8_0,
+    /// 32 weights: f16 scale, 16 bytes of nibbles (low: 0–15, high: 16–31), value `nibble - 8`.
+    Q4_0,
+    /// 256 ternary weights: 64 bytes of 2-bit codes, f16 scale.
+    Tq2_0,
+    /// 256 ternary weights: 52 bytes of base-3 codes, f16 scale.
+    Tq1_0,
+    /// 128 ternary weights in 32 bytes of 2-bit codes; one f32 scale for the whole tensor after the data,
+    /// padded to 32 bytes (Microsoft BitNet, x86 packing).
+    I2S,
+    /// A type that ggml knows and this crate does not compute with. The file still opens.
+    Other(u32),
+}
+
+/// Bytes after the packed data of an I2_S tensor: its f32 scale and padding.
+pub const I2S_TRAILER_BYTES: u64 = 32;
+
+/// ggml type ids run below this; a larger one is garbage, not a newer format.
+const MAXIMUM_TYPE_ID: u32 = 256;
+
+impl TensorType {
+    /// The type of ggml's number `id`.
+    pub fn from_id(id: u32) -> Option<Self> {
+        Some(match id {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            8 => Self::Q8_0,
+            30 => Self::Bf16,
+            34 => Self::Tq1_0,
+            35 => Self::Tq2_0,
+            36 => Self::I2S,
+            other if other < MAXIMUM_TYPE_ID => Self::Other(other),
+            _ => return None,
+        })
+    }
+
+    /// ggml's number of the type.
+    pub fn id(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q8_0 => 8,
+            Self::Bf16 => 30,
+            Self::Tq1_0 => 34,
+            Self::Tq2_0 => 35,
+            Self::I2S => 36,
+            Self::Other(id) => id,
+        }
+    }
+
+    /// ggml's name of the type.
+    pub fn name(self) -> String {
+        match self {
+            Self::F32 => "F32".into(),
+            Self::F16 => "F16".into(),
+            Self::Bf16 => "BF16".into(),
+            Self::Q8_0 => "Q8_0".into(),
+            Self::Q4_0 => "Q4_0".into(),
+            Self::Tq2_0 => "TQ2_0".into(),
+            Self::Tq1_0 => "TQ1_0".into(),
+            Self::I2S => "I2_S".into(),
+            Self::Other(id) => {
+                const NAMES: [(u32, &str); 11] = [
+                    (3, "Q4_1"),
+                    (6, "Q5_0"),
+                    (7, "Q5_1"),
+                    (10, "Q2_K"),
+                    (11, "Q3_K"),
+                    (12, "Q4_K"),
+                    (13, "Q5_K"),
+                    (14, "Q6_K"),
+                    (20, "IQ4_NL"),
+                    (23, "IQ4_XS"),
+                    (39, "MXFP4"),
+                ];
+                NAMES
+                    .iter()
+                    .find(|(known, _)| *known == id)
+                    .map_or_else(|| format!("ggml type {id}"), |(_, name)| (*name).into())
+            }
+        }
+    }
+
+    /// Elements in a block and bytes that it takes; `None` for [`TensorType::Other`].
+    pub fn block(self) -> Option<(u64, u64)> {
+        Some(match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q8_0 => (32, 34),
+            Self::Q4_0 => (32, 18),
+            Self::Tq2_0 => (256, 66),
+            Self::Tq1_0 => (256, 54),
+            Self::I2S => (128, 32),
+            Self::Other(_) => return None,
+        })
+    }
+
+    /// Bytes of one row of `columns` elements; `None` when the row is not whole blocks, overflows, or the type is
+    /// [`TensorType::Other`].
+    pub fn row_bytes(self, columns: u64) -> Option<u64> {
+        let (elements, bytes) = self.block()?;
+        if columns % elements != 0 {
+            return None;
+        }
+        (columns / elements).checked_mul(bytes)
+    }
+
+    /// Bytes of a whole tensor with rows of `columns` elements; `None` as for [`TensorType::row_bytes`].
+    pub fn tensor_bytes(self, columns: u64, rows: u64) -> Option<u64> {
+        let data = self.row_bytes(columns)?.checked_mul(rows)?;
+        data.checked_add(if self == Self::I2S { I2S_TRAILER_BYTES } else { 0 })
+    }
+}
+
+/// Name, shape, type and place of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name, as in `blk.0.attn_q.weight`.
+    pub name: String,
+    /// Extents, the contiguous one (the columns) first; at least one, none zero.
+    pub shape: Vec<u64>,
+    /// Element type.
+    pub tensor_type: TensorType,
+    /// First byte, from the start of the file.
+    pub offset: u64,
+    /// Number of bytes; for [`TensorType::Other`] it is unknown and 0.
+    pub bytes: u64,
+}
+
+impl TensorInfo {
+    /// Elements of a row.
+    pub fn columns(&self) -> u64 {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Number of rows: the product of all extents but the first.
+    pub fn rows(&self) -> u64 {
+        self.shape.iter().skip(1).product()
+    }
+
+    /// Fails unless the tensor's extents are `shape` (trailing ones aside).
+    pub fn expect_shape(&self, shape: &[u64]) -> Result<(), LlmError> {
+        let trimmed = |extents: &[u64]| {
+            let mut end = extents.len();
+            while end > 1 && extents[end - 1] == 1 {
+                end -= 1;
+            }
+            extents[..end].to_vec()
+        };
+        if trimmed(&self.shape) == trimmed(shape) {
+            return Ok(());
+        }
+        Err(LlmError::Tensor {
+            name: self.name.clone(),
+            problem: format!("has the shape {:?} instead of {shape:?}", self.shape),
+        })
+    }
+}
