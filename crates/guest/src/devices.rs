@@ -1,0 +1,87 @@
+//! The process's own devices: clock, random bytes, log, events. They answer at once, within the step.
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Level {
+    /// Something failed.
+    Error = 0,
+    /// Something is not as it should be.
+    Warn = 1,
+    /// What a person watching wants to know.
+    Info = 2,
+    /// What a developer wants to know.
+    Debug = 3,
+    /// Everything.
+    Trace = 4,
+}
+
+/// The virtual clock, in nanoseconds. It says when this step was started by the kernel's clock; the host's wall clock
+/// is [`clock::now`](crate::clock::now).
+pub fn clock_now() -> i64 {
+    host::clock_now()
+}
+
+/// Fills `bytes` from the process's seeded generator: the same seed gives the same bytes on every host.
+pub fn random_fill(bytes: &mut [u8]) {
+    host::random_fill(bytes);
+}
+
+/// Writes one line to the process's log. The macros [`error!`](crate::error!) to [`trace!`](crate::trace!) format it.
+pub fn log(level: Level, text: &str) {
+    host::log(level, text);
+}
+
+/// Publishes an event as JSON.
+///
+/// # Errors
+///
+/// `invalid_event` when `event` cannot be written as JSON.
+pub fn emit(event: &impl serde::Serialize) -> Result<(), glasshouse_protocol::ErrorData> {
+    let bytes = serde_json::to_vec(event)
+        .map_err(|error| glasshouse_protocol::ErrorData::from_error("invalid_event", &error))?;
+    host::emit(&bytes);
+    Ok(())
+}
+
+/// Publishes an event that is JSON already.
+pub fn emit_bytes(json: &[u8]) {
+    host::emit(json);
+}
+
+#[cfg(target_arch = "wasm32")]
+mod host {
+    use super::Level;
+
+    mod imports {
+        #[link(wasm_import_module = "glasshouse")]
+        unsafe extern "C" {
+            pub safe fn clock_now() -> i64;
+            pub fn random_fill(pointer: *mut u8, length: usize);
+            pub fn log(level: u32, pointer: *const u8, length: usize);
+            pub fn emit(pointer: *const u8, length: usize);
+        }
+    }
+
+    pub(super) fn clock_now() -> i64 {
+        imports::clock_now()
+    }
+
+    pub(super) fn random_fill(bytes: &mut [u8]) {
+        // SAFETY: the host writes exactly the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::random_fill(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    pub(super) fn log(level: Level, text: &str) {
+        // SAFETY: the host only reads the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::log(level as u32, text.as_ptr(), text.len()) }
+    }
+
+    pub(super) fn emit(json: &[u8]) {
+        // SAFETY: the host only reads the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::emit(json.as_ptr(), json.len()) }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing::devices as host;

@@ -1,0 +1,73 @@
+//! The SDK for code that runs inside a process: async entries, typed requests, devices, tool descriptions.
+//!
+//! - [`entry!`]: exports an `async fn(Arguments) -> Result<Output, ErrorData>` as an entry of the module.
+//! - [`tools!`]: exports such functions as tools, with the descriptions that hosts read from the module.
+//! - [`model`], [`tools`], [`files`], [`memory`], [`clock`]: the services, one `async fn` per request.
+//! - [`clock_now`], [`random_fill`], [`emit`], [`log`](crate::log()): the process's own devices; they answer at once.
+//! - `testing` (not on wasm): an in-memory host that drives an entry in ordinary tests.
+//!
+//! A whole tool module:
+//!
+//! ```
+//! use glasshouse_guest::{ErrorData, tools};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Greet {
+//!     name: String,
+//! }
+//!
+//! async fn greet(arguments: Greet) -> Result<String, ErrorData> {
+//!     Ok(format!("Hello, {}.", arguments.name))
+//! }
+//!
+//! tools! {
+//!     greet {
+//!         description: "Greets a person.",
+//!         parameters: r#"{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}"#,
+//!         services: [],
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # How `.await` leaves the process
+//!
+//! A step runs from a call of the host to its return; between steps a process is only its memory. The executor keeps
+//! the entry's future there. A request that is awaited is queued; when the future can get no further, the step returns
+//! the oldest queued request, and `gh_resume` brings its answer with the next step.
+//!
+//! ```text
+//! host                                   guest
+//! gh_allocate(n)            ──────────▶  makes room in the call buffer
+//! entry(pointer, n)         ──────────▶  decodes, polls ... awaits a request
+//!                           ◀──────────  envelope with EXPECTS_RESPONSE
+//! gh_allocate(m), gh_resume ──────────▶  delivers the answer, polls on ... done
+//!                           ◀──────────  envelope with the result, or with ERROR
+//! ```
+//!
+//! Invariant: one future at a time. An entry that is called while another waits answers with an error and leaves the
+//! waiting one alone. Both call buffers are reused by every step, so calls do not grow the memory.
+
+#[cfg(any(target_arch = "wasm32", test))]
+mod buffers;
+mod devices;
+mod executor;
+mod macros;
+mod services;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+pub use devices::{Level, clock_now, emit, emit_bytes, log, random_fill};
+pub use executor::request;
+pub use services::{clock, files, memory, model, tools};
+
+pub use glasshouse_protocol as protocol;
+pub use glasshouse_protocol::ErrorData;
+
+/// What the macros use; not for guests to call.
+#[doc(hidden)]
+pub mod internal {
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::buffers::begin;
+}
