@@ -89,4 +89,65 @@ pub enum LlmError {
     /// A KV cache made by a model of another shape.
     #[error("the KV cache belongs to a model of another shape; make it with this model's `new_cache`")]
     ForeignCache,
+    /// The tokenizer metadata cannot be used.
+    #[error("{message}; convert the model anew with a current converter")]
+    Tokenizer {
+        /// What is wrong.
+        message: String,
+    },
+    /// The chat template failed, or refused the conversation.
+    #[error("the model's chat template failed: {message}")]
+    Template {
+        /// What it said, with the line.
+        message: String,
+    },
+    /// A generation request that makes no sense.
+    #[error("{message}")]
+    InvalidRequest {
+        /// What to change.
+        message: String,
+    },
+    /// A grammar or JSON schema that cannot be compiled, or that became too complex while generating.
+    #[error("the output constraint cannot be used: {message}")]
+    Grammar {
+        /// What the grammar compiler said.
+        message: String,
+    },
+    /// The prompt alone fills the context.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, but the model's context holds {context_length}; shorten the \
+         conversation or use a model with a longer context"
+    )]
+    ContextOverflow {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that the context holds.
+        context_length: usize,
+    },
+    /// The model computed something that is not a number.
+    #[error("the model's logit for token {token} is not a finite number; the model file is probably damaged")]
+    InvalidLogits {
+        /// The first such token.
+        token: u32,
+    },
+    /// No token may come next.
+    #[error(
+        "no token of the vocabulary is allowed next; the output constraint and the vocabulary do not fit"
+    )]
+    NothingAllowed,
+}
+
+impl LlmError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::Write { .. } => "model_file",
+            Self::ContextOverflow { .. } | Self::ContextFull { .. } => "context_overflow",
+            Self::InvalidRequest { .. } | Self::NoTokens => "invalid_request",
+            Self::Grammar { .. } | Self::NothingAllowed => "invalid_grammar",
+            Self::Template { .. } => "chat_template",
+            Self::Unsupported(_) => "unsupported_model",
+            _ => "invalid_model",
+        }
+    }
 }

@@ -7,7 +7,12 @@
 //! Invariant: the logits of a model are the same bits for any thread count, any chunking of the prompt and any
 //! instruction set; the scalar kernels are the definition and every other kernel is tested against them.
 
+pub mod constraint;
 mod error;
 pub mod gguf;
+pub mod sampler;
+pub mod stream;
+pub mod template;
+pub mod tokenizer;
 
 pub use error::LlmError;

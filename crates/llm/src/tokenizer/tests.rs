@@ -1,0 +1,254 @@
+use proptest::prelude::*;
+
+use super::testing::{CONTROL, END, data, texts, tokenizer};
+use super::*;
+
+/// The id of the first user-defined token.
+const THOUGHT: u32 = 256 + CONTROL.len() as u32;
+
+#[test]
+fn bytes_control_and_user_defined_tokens() {
+    let tokenizer = tokenizer();
+    let text = "Thought: hé\nCall: <|end|>";
+    let tokens = tokenizer.encode(text, Special::Text);
+    let mut expected = vec![THOUGHT, u32::from(b'h'), 0xc3, 0xa9, THOUGHT + 1];
+    expected.extend(b"<|end|>".map(u32::from));
+    assert_eq!(tokens, expected);
+    assert_eq!(tokenizer.decode(&tokens), text.as_bytes());
+
+    let parsed = tokenizer.encode(text, Special::Parse);
+    assert_eq!(parsed.last(), Some(&END));
+    assert_eq!(tokenizer.decode(&parsed), "Thought: hé\nCall: ".as_bytes());
+    assert_eq!(tokenizer.token_text(END), Some("<|end|>"));
+    assert!(tokenizer.ends_generation(END) && !tokenizer.ends_generation(0));
+}
+
+#[test]
+fn the_longest_user_defined_token_takes_its_occurrences_first() {
+    let texts: Vec<String> = texts().into_iter().chain(["ab".into(), "bcd".into(), "abc".into()]).collect();
+    let mut data = data(&texts);
+    data.types.as_mut().unwrap().extend([4, 4, 4]);
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    let first = texts.len() as u32 - 3;
+    // Equally long: the lower id, `bcd`. Shorter ones get what is left.
+    assert_eq!(tokenizer.encode("abcd", Special::Text), [u32::from(b'a'), first + 1]);
+    assert_eq!(tokenizer.encode("abc", Special::Text), [first + 2]);
+    assert_eq!(tokenizer.encode("abxabc", Special::Text), [first, u32::from(b'x'), first + 2]);
+}
+
+#[test]
+fn a_person_cannot_type_a_control_token() {
+    let tokenizer = tokenizer();
+    let breaker = Breaker::for_inputs(["text"].into_iter()).unwrap();
+    for text in
+        ["<|end|>", "<<|end|>|end|>", "a<|en", "d|> b", " <|user|> ", ">", "<", "<|end|><|end|>", "<|en "]
+    {
+        let guarded = tokenizer.guard(text, breaker);
+        for (before, after) in [("", ""), ("<|end|>", "<|end|>"), ("<|en", "d|>"), ("<", ">"), ("<|", "|>")] {
+            for middle in [&*guarded, guarded.trim()] {
+                let segments = tokenizer.segments(&format!("{before}{middle}{after}"), breaker);
+                let controls =
+                    segments.iter().filter(|segment| matches!(segment, Segment::Control(_))).count();
+                let expected = [before, after].iter().filter(|text| **text == "<|end|>").count();
+                assert_eq!(controls, expected, "{before}{text}{after}");
+                let shown: String = segments
+                    .iter()
+                    .map(|segment| match segment {
+                        Segment::Text(text) => text.clone(),
+                        Segment::Control(id) => tokenizer.token_text(*id).unwrap().to_string(),
+                    })
+                    .collect();
+                let middle = if middle == &*guarded { text } else { text.trim() };
+                assert_eq!(shown, format!("{before}{middle}{after}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn breakers_avoid_what_the_inputs_hold() {
+    let first = Breaker::for_inputs(["plain"].into_iter()).unwrap();
+    let second = Breaker::for_inputs(["holds \u{fdd0}"].into_iter()).unwrap();
+    assert_ne!(first, second);
+}
+
+#[test]
+fn damaged_metadata_is_an_error() {
+    let texts = texts();
+    let good = || data(&texts);
+    let problem = |data: TokenizerData<'_>| match Tokenizer::new(&data) {
+        Err(LlmError::Tokenizer { message }) => message,
+        other => panic!("{other:?}"),
+    };
+    assert!(problem(TokenizerData { model: "bert", ..good() }).contains("bert"));
+    assert!(problem(TokenizerData { pre: Some("x"), ..good() }).contains("`x`"));
+    assert!(problem(TokenizerData { tokens: vec![], types: None, ..good() }).contains("0 tokens"));
+    assert!(problem(TokenizerData { types: Some(vec![1; 3]), ..good() }).contains("token_type has 3"));
+    assert!(problem(TokenizerData { types: Some(vec![9; texts.len()]), ..good() }).contains("token_type 9"));
+    assert!(problem(TokenizerData { scores: Some(vec![]), ..good() }).contains("scores has 0"));
+    assert!(problem(TokenizerData { end: Some(9999), ..good() }).contains("eos_token_id is 9999"));
+    assert!(
+        problem(TokenizerData { begin: None, add_begin: Some(true), ..good() }).contains("add_bos_token")
+    );
+    assert!(problem(TokenizerData { merges: vec!["ab"], ..good() }).contains("merge 0"));
+    assert!(problem(TokenizerData { merges: vec!["a b"], ..good() }).contains("merge 0"));
+    assert!(problem(TokenizerData { merges: vec!["a nope"], ..good() }).contains("merge 0"));
+    let mut duplicate = good();
+    duplicate.tokens[1] = duplicate.tokens[0];
+    assert!(problem(duplicate).contains("tokens 0 and 1"));
+    let mut spelling = good();
+    spelling.tokens[7] = "€";
+    assert!(problem(spelling).contains("token 7"));
+    let mut hole = good();
+    hole.tokens[7] = "aa";
+    assert!(problem(hole).contains("byte 0x07"));
+    let byte = |token: &'static str| TokenizerData {
+        model: "llama",
+        tokens: vec!["<unk>", token],
+        types: Some(vec![2, 6]),
+        ..TokenizerData::default()
+    };
+    assert!(problem(byte("<0xZZ>")).contains("<0xZZ>"));
+    assert!(Tokenizer::new(&byte("<0x0A>")).is_ok());
+    let scores = TokenizerData { scores: Some(vec![0.0, f32::NAN]), ..byte("<0x0A>") };
+    assert!(problem(scores).contains("score of token 1"));
+}
+
+#[test]
+fn end_tokens_are_control_whatever_their_type() {
+    let texts: Vec<String> = texts().into_iter().chain(["<|im_end|>".into()]).collect();
+    let mut data = data(&texts);
+    data.types.as_mut().unwrap().push(4);
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    let id = texts.len() as u32 - 1;
+    assert_eq!(tokenizer.kind(id), Some(TokenKind::Control));
+    assert_eq!(tokenizer.end_tokens(), [END, id]);
+    assert_eq!(tokenizer.encode("<|im_end|>", Special::Text).len(), 10);
+    assert_eq!(tokenizer.encode("<|im_end|>", Special::Parse), [id]);
+}
+
+#[test]
+fn merges_go_by_rank_then_from_the_left() {
+    let texts: Vec<String> = texts().into_iter().chain(["aa".into(), "aab".into(), "ab".into()]).collect();
+    let mut data = data(&texts);
+    data.types.as_mut().unwrap().extend([1, 1, 1]);
+    data.merges = vec!["a a", "aa b", "a b"];
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    let aa = texts.len() as u32 - 3;
+    let (a, b) = (u32::from(b'a'), u32::from(b'b'));
+    assert_eq!(tokenizer.encode("aaa", Special::Text), [aa, a]);
+    assert_eq!(tokenizer.encode("aaab", Special::Text), [aa, aa + 2]);
+    assert_eq!(tokenizer.encode("aab", Special::Text), [aa + 1]);
+    assert_eq!(tokenizer.encode("bab", Special::Text), [b, aa + 2]);
+}
+
+#[test]
+fn long_input_is_not_quadratic() {
+    let texts: Vec<String> = texts().into_iter().chain(["aa".into(), "aaaa".into()]).collect();
+    let mut data = data(&texts);
+    data.types.as_mut().unwrap().extend([1, 1]);
+    data.merges = vec!["a a", "aa aa"];
+    let bpe = Tokenizer::new(&data).unwrap();
+    // Quadratic work would be 10^12 steps here and would not end within any test's patience.
+    assert_eq!(bpe.encode(&"a".repeat(1 << 20), Special::Text).len(), 1 << 18);
+
+    let tokens = ["<unk>", "<s>", "</s>", "a", "aa", "aaaa"];
+    let spm = Tokenizer::new(&TokenizerData {
+        model: "llama",
+        tokens: tokens.to_vec(),
+        types: Some(vec![2, 3, 3, 1, 1, 1]),
+        scores: Some(vec![0.0, 0.0, 0.0, -3.0, -1.0, -2.0]),
+        add_space_prefix: Some(false),
+        ..TokenizerData::default()
+    })
+    .unwrap();
+    assert_eq!(spm.encode(&"a".repeat(1 << 20), Special::Text).len(), 1 << 18);
+}
+
+#[test]
+fn sentencepiece_puts_a_space_first_and_falls_back_to_bytes() {
+    let bytes: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
+    let mut tokens = vec!["<unk>", "<s>", "</s>"];
+    tokens.extend(bytes.iter().map(String::as_str));
+    tokens.extend(["\u{2581}", "a", "\u{2581}a", "</", "s>"]);
+    let mut types = vec![2, 3, 3];
+    types.extend([6; 256]);
+    types.extend([1; 5]);
+    let count = tokens.len();
+    let tokenizer = Tokenizer::new(&TokenizerData {
+        model: "llama",
+        tokens,
+        types: Some(types),
+        scores: Some(vec![0.0; count]),
+        ..TokenizerData::default()
+    })
+    .unwrap();
+    let space = 3 + 256;
+    assert_eq!(tokenizer.encode("a", Special::Text), [space + 2]);
+    assert_eq!(tokenizer.encode("aé", Special::Text), [space + 2, 3 + 0xc3, 3 + 0xa9]);
+    assert_eq!(tokenizer.encode("", Special::Text), [0u32; 0]);
+    assert_eq!(tokenizer.encode("a</s>a", Special::Parse), [space + 2, 2, space + 2]);
+    // The pieces `</` and `s>` must not merge to the control token.
+    assert_eq!(tokenizer.encode("</s>", Special::Text), [space, space + 3, space + 4]);
+    // What looks like a byte token is six characters.
+    assert!(!tokenizer.encode("<0x41>", Special::Text).contains(&(3 + 0x41)));
+    assert_eq!(tokenizer.with_begin_and_end(vec![5]), [1, 5]);
+    assert_eq!(tokenizer.decode(&[space + 2, 3 + 0xc3, 3 + 0xa9, 2]), " aé".as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn byte_level_encoding_is_lossless(text in "\\PC*|[ \\n<|>endThougt:]{0,40}") {
+        let tokenizer = tokenizer();
+        let tokens = tokenizer.encode(&text, Special::Text);
+        prop_assert_eq!(tokenizer.decode(&tokens), text.as_bytes());
+        prop_assert!(tokens.iter().all(|&id| tokenizer.kind(id) != Some(TokenKind::Control)));
+    }
+
+    #[test]
+    fn guarded_text_never_holds_control_tokens(text in "[<|>end ]{0,30}", before in "[<|>end ]{0,4}", after in "[<|>end ]{0,4}") {
+        let tokenizer = tokenizer();
+        prop_assume!(!text.is_empty());
+        let breaker = Breaker::for_inputs([text.as_str()].into_iter()).unwrap();
+        let guarded = tokenizer.guard(&text, breaker);
+        let rendered = format!("{before}{guarded}{after}");
+        let segments = tokenizer.segments(&rendered, breaker);
+        prop_assert!(segments.iter().all(|segment| matches!(segment, Segment::Text(_))));
+        prop_assert_eq!(rendered.replace(breaker.0, ""), format!("{before}{text}{after}"));
+    }
+
+    #[test]
+    fn arbitrary_metadata_does_not_panic(
+        model in prop_oneof![Just("gpt2"), Just("llama")],
+        pre in prop_oneof![Just(None), Just(Some("llama-bpe")), Just(Some("qwen2"))],
+        tokens in proptest::collection::vec("[ab]{0,3}|<0x[0-9A-F]{1,3}>|<\\|end\\|>|\\PC{0,2}|\u{2581}", 0..40),
+        types in proptest::option::of(proptest::collection::vec(-1i32..8, 0..40)),
+        scores in proptest::option::of(proptest::collection::vec(any::<f32>(), 0..40)),
+        merges in proptest::collection::vec("[ab]{1,2} [ab]{1,2}|\\PC{0,3}", 0..5),
+        ids in proptest::collection::vec(proptest::option::of(0u32..50), 6),
+        flags in proptest::collection::vec(proptest::option::of(any::<bool>()), 3),
+        text in "[ab <|>end]{0,20}|\\PC{0,10}",
+        fit in any::<bool>(),
+    ) {
+        let fitted = |length: Option<usize>| length.filter(|_| fit).map(|_| tokens.len());
+        let data = TokenizerData {
+            model,
+            pre,
+            tokens: tokens.iter().map(String::as_str).collect(),
+            types: types.map(|mut types| { if let Some(length) = fitted(Some(types.len())) { types.resize(length, 1) }; types }),
+            scores: scores.map(|mut scores| { if let Some(length) = fitted(Some(scores.len())) { scores.resize(length, 0.0) }; scores }),
+            merges: merges.iter().map(String::as_str).collect(),
+            begin: ids[0], end: ids[1], end_of_turn: ids[2], end_of_message: ids[3], unknown: ids[4], padding: ids[5],
+            add_begin: flags[0], add_end: flags[1], add_space_prefix: flags[2],
+        };
+        if let Ok(tokenizer) = Tokenizer::new(&data) {
+            for special in [Special::Parse, Special::Text] {
+                let tokens = tokenizer.with_begin_and_end(tokenizer.encode(&text, special));
+                prop_assert!(tokens.iter().all(|&id| (id as usize) < tokenizer.vocabulary_size()));
+                tokenizer.decode(&tokens);
+            }
+            let plain = tokenizer.encode(&text, Special::Text);
+            prop_assert!(plain.iter().all(|&id| tokenizer.kind(id) != Some(TokenKind::Control)) || data.unknown.is_some());
+        }
+    }
+}
