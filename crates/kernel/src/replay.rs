@@ -1,0 +1,1 @@
+//! Runs a recorded event log again and finds the first difference.
