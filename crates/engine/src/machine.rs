@@ -1,0 +1,60 @@
+//! What runs modules: one trait, so that a native engine and a browser's are used and tested alike.
+
+use std::boxed::Box;
+
+use glasshouse_devices::{Context, StepCall, StepReport};
+
+use crate::ModuleError;
+
+/// Bytes of a WebAssembly page.
+pub const PAGE_BYTES: u64 = 65_536;
+
+/// How much one instance may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceLimits {
+    /// Bytes of linear memory. A `memory.grow` beyond answers -1.
+    pub memory_bytes: u64,
+    /// Elements of all tables together. A `table.grow` beyond answers -1.
+    pub table_elements: u64,
+    /// Bytes that a step may return.
+    pub output_bytes: u32,
+}
+
+impl Default for InstanceLimits {
+    /// 64 MiB of memory; 65,536 table elements, ten times what large guests have; 16 MiB of output, as much as is
+    /// sensible to keep in a log.
+    fn default() -> Self {
+        Self { memory_bytes: 64 << 20, table_elements: 1 << 16, output_bytes: 16 << 20 }
+    }
+}
+
+/// Compiles modules and makes instances of them.
+pub trait Machine {
+    /// A compiled module; cheap to clone.
+    type Module: Clone;
+
+    /// Validates, rewrites and compiles a module.
+    ///
+    /// # Errors
+    /// Whatever [`crate::rewrite::rewrite`] refuses; [`ModuleError::MissingExport`] and [`ModuleError::WrongSignature`]
+    /// when it does not export `memory` and `gh_allocate`; [`ModuleError::Engine`].
+    fn compile(&self, module: &[u8]) -> Result<Self::Module, ModuleError>;
+
+    /// Makes an instance. None of the module's code runs before the first step.
+    ///
+    /// # Errors
+    /// [`ModuleError::TooLarge`] when it starts with more memory or table elements than allowed;
+    /// [`ModuleError::Start`] when its data does not fit its memory or tables; [`ModuleError::Engine`].
+    fn instantiate(
+        &self,
+        module: &Self::Module,
+        limits: InstanceLimits,
+    ) -> Result<Box<dyn Instance>, ModuleError>;
+}
+
+/// The linear memory, tables and globals of one process.
+pub trait Instance: Send {
+    /// Runs one step with at most `fuel`, counting at most [`i64::MAX`] of it. Takes the step's log and events out of
+    /// the context. After a step that trapped, every further one reports [`glasshouse_devices::TrapKind::Poisoned`].
+    fn step(&mut self, call: &StepCall, context: &mut Context, fuel: u64) -> StepReport;
+}

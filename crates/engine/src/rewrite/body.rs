@@ -1,0 +1,407 @@
+//! Rewrites one function: validates it, splits it into straight-line segments, and puts the charges in.
+//!
+//! A segment is a run of operators that are executed together or not at all. Segments start at the function's entry,
+//! behind `loop`, `if`, `else` and `br_if`, and behind each `end` where control flow joins. Code that cannot be reached
+//! has no segment and no charge. Each segment starts with
+//!
+//! ```text
+//! gh_fuel -= cost; if gh_fuel < 0 { unreachable }
+//! ```
+//!
+//! A function that calls others, or whose frame is large, also counts its estimated frame for as long as it is active:
+//!
+//! ```text
+//! gh_stack -= frame; if gh_stack < 0 { unreachable }
+//! block … the body, `return` being a branch out of this block … end
+//! gh_stack += frame
+//! ```
+//!
+//! All other bytes are copied as they stand: the pass adds globals and types behind the module's own, so no index changes.
+
+use std::{ops::Range, vec, vec::Vec};
+
+use wasm_encoder::{Encode, Instruction};
+use wasmparser::{
+    BinaryReader, FuncValidator, FunctionBody, Operator, OperatorsReader, ValType, ValidatorResources,
+};
+
+use super::cost::{self, SizeCost};
+use crate::ModuleError;
+
+/// Bytes of stack that any frame takes: return address, saved registers, alignment.
+const FRAME_BASE: u64 = 128;
+/// A function that calls nothing and has a smaller frame is not counted: at most one such frame is active.
+const LEAF_FRAME: u64 = 4 << 10;
+/// Bytes of frame for each operator: an optimizing compiler may keep a value that is computed twice.
+const FRAME_PER_OPERATOR: u64 = 1;
+
+/// The indices of the pass's globals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Injected {
+    pub(super) fuel: u32,
+    pub(super) stack: u32,
+}
+
+/// How a function's results are written as a block's type.
+pub(super) type BlockType = wasm_encoder::BlockType;
+
+/// A part of the rewritten function.
+enum Piece {
+    /// Bytes of the original, by offset from the start of the body.
+    Copy(Range<usize>),
+    /// The charge of a segment, by its number.
+    Charge(usize),
+    /// The charge of a size operand.
+    SizeCharge(SizeCost),
+    /// A branch out of this many blocks, in place of `return`.
+    Leave(u32),
+}
+
+/// An open block.
+struct Block {
+    is_loop: bool,
+    is_if: bool,
+    /// Control reaches its start.
+    entered: bool,
+    /// Control reaches its end by a branch, or by falling out of the then-part.
+    joined: bool,
+}
+
+/// A function being rewritten.
+struct Body<'a> {
+    bytes: &'a [u8],
+    pieces: Vec<Piece>,
+    /// The cost of each segment.
+    segments: Vec<u64>,
+    /// The segment of the next operator; none where control does not reach.
+    current: Option<usize>,
+    blocks: Vec<Block>,
+    calls: bool,
+    needs_scratch: bool,
+}
+
+/// Validates `body` and appends the rewritten one, with its length, to `output`.
+pub(super) fn rewrite(
+    mut validator: FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'_>,
+    injected: Injected,
+    result: BlockType,
+    limits: &super::RewriteConfig,
+    output: &mut Vec<u8>,
+) -> Result<FuncValidator<ValidatorResources>, ModuleError> {
+    let bytes = body.as_bytes();
+    let base = body.range().start;
+    if bytes.len() > limits.function_bytes {
+        return Err(ModuleError::TooLarge {
+            what: std::format!("the function at byte {base}, in bytes,"),
+            size: bytes.len() as u64,
+            limit: limits.function_bytes as u64,
+        });
+    }
+    let parameters = validator.len_locals();
+    let (groups, locals, mut reader) = read_locals(&mut validator, body)?;
+    if validator.len_locals() > super::LOCALS_MAXIMUM {
+        return Err(ModuleError::TooLarge {
+            what: std::format!("the number of locals of the function at byte {base}"),
+            size: validator.len_locals().into(),
+            limit: super::LOCALS_MAXIMUM.into(),
+        });
+    }
+    reader.set_features(super::FEATURES);
+
+    let mut function = Body {
+        bytes,
+        pieces: Vec::new(),
+        segments: Vec::new(),
+        current: None,
+        blocks: vec![Block { is_loop: false, is_if: false, entered: true, joined: false }],
+        calls: false,
+        needs_scratch: false,
+    };
+    function.start_segment();
+    function.charge(u64::from((validator.len_locals() - parameters) / cost::LOCALS_PER_FUEL));
+
+    let mut operators = OperatorsReader::new(reader);
+    let mut operator_count = 0u64;
+    let mut highest = 0;
+    let mut vectors =
+        (0..validator.len_locals()).any(|local| validator.get_local_type(local) == Some(ValType::V128));
+    while !operators.eof() {
+        let (operator, offset) = operators.read_with_offset()?;
+        validator.op(offset, &operator)?;
+        operator_count += 1;
+        highest = highest.max(validator.operand_stack_height());
+        vectors |= validator.get_operand_type(0) == Some(Some(ValType::V128));
+        function
+            .operator(&operator, (offset - base) as usize..(operators.original_position() - base) as usize)?;
+    }
+    operators.finish()?;
+
+    let slot = if vectors { 16 } else { 8 };
+    let values = u64::from(validator.len_locals()) + 2 * u64::from(highest);
+    let frame = FRAME_BASE + slot * values + FRAME_PER_OPERATOR * operator_count;
+    let frame = (function.calls || frame > LEAF_FRAME).then_some(i32::try_from(frame).unwrap_or(i32::MAX));
+    let scratch = function.needs_scratch.then_some(validator.len_locals());
+
+    let mut encoded = Vec::with_capacity(bytes.len() * 2);
+    (groups + u32::from(scratch.is_some())).encode(&mut encoded);
+    encoded.extend_from_slice(&bytes[locals]);
+    if scratch.is_some() {
+        1u32.encode(&mut encoded);
+        wasm_encoder::ValType::I32.encode(&mut encoded);
+    }
+    function.encode(injected, result, frame, scratch.unwrap_or_default(), &mut encoded);
+    encoded.as_slice().encode(output);
+    Ok(validator)
+}
+
+/// Declares the function's locals: the number of groups, where the groups' bytes lie in the body, the operators.
+fn read_locals<'a>(
+    validator: &mut FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'a>,
+) -> Result<(u32, Range<usize>, BinaryReader<'a>), ModuleError> {
+    let mut reader = body.get_binary_reader();
+    let start = reader.original_position();
+    let groups = reader.read_var_u32()?;
+    let first = (reader.original_position() - start) as usize;
+    for _ in 0..groups {
+        let offset = reader.original_position();
+        let count = reader.read()?;
+        let kind = reader.read()?;
+        validator.define_locals(offset, count, kind)?;
+    }
+    let end = (reader.original_position() - start) as usize;
+    Ok((groups, first..end, reader))
+}
+
+impl Body<'_> {
+    /// Takes one valid operator, which lies at `range` of the body.
+    fn operator(&mut self, operator: &Operator<'_>, range: Range<usize>) -> Result<(), ModuleError> {
+        self.charge(cost::fixed(operator));
+        if self.current.is_some()
+            && let Some(size) = cost::by_size(operator)
+        {
+            self.needs_scratch = true;
+            self.pieces.push(Piece::SizeCharge(size));
+        }
+        match operator {
+            // The last `end` closes the wrapping block; the function's own is written by `encode`.
+            Operator::End if self.blocks.len() == 1 => {
+                self.blocks.pop();
+                return Ok(());
+            }
+            Operator::Return => {
+                self.pieces.push(Piece::Leave(self.blocks.len() as u32 - 1));
+                self.current = None;
+                return Ok(());
+            }
+            _ => self.copy(range),
+        }
+        match operator {
+            Operator::Block { .. } => self.open(false, false),
+            Operator::Loop { .. } => {
+                self.open(true, false);
+                self.split();
+            }
+            Operator::If { .. } => {
+                self.open(false, true);
+                self.split();
+            }
+            Operator::Else => self.otherwise(),
+            Operator::End => self.close(),
+            Operator::Br { relative_depth } => {
+                self.branch(*relative_depth);
+                self.current = None;
+            }
+            Operator::BrIf { relative_depth } => {
+                self.branch(*relative_depth);
+                self.split();
+            }
+            Operator::BrTable { targets } => {
+                for target in targets.targets() {
+                    self.branch(target?);
+                }
+                self.branch(targets.default());
+                self.current = None;
+            }
+            Operator::Unreachable => self.current = None,
+            Operator::Call { .. } | Operator::CallIndirect { .. } => self.calls = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, fuel: u64) {
+        if let Some(segment) = self.current {
+            self.segments[segment] += fuel;
+        }
+    }
+
+    fn copy(&mut self, range: Range<usize>) {
+        match self.pieces.last_mut() {
+            Some(Piece::Copy(last)) if last.end == range.start => last.end = range.end,
+            _ => self.pieces.push(Piece::Copy(range)),
+        }
+    }
+
+    fn start_segment(&mut self) {
+        self.current = Some(self.segments.len());
+        self.pieces.push(Piece::Charge(self.segments.len()));
+        self.segments.push(0);
+    }
+
+    /// Starts a segment if control gets here.
+    fn split(&mut self) {
+        if self.current.is_some() {
+            self.start_segment();
+        }
+    }
+
+    fn open(&mut self, is_loop: bool, is_if: bool) {
+        self.blocks.push(Block { is_loop, is_if, entered: self.current.is_some(), joined: false });
+    }
+
+    fn branch(&mut self, depth: u32) {
+        let reached = self.current.is_some();
+        let target = self.blocks.len().checked_sub(1 + depth as usize);
+        if let Some(block) = target.and_then(|index| self.blocks.get_mut(index)) {
+            block.joined |= reached && !block.is_loop;
+        }
+    }
+
+    fn otherwise(&mut self) {
+        let reached = self.current.is_some();
+        if let Some(block) = self.blocks.last_mut() {
+            block.joined |= reached;
+            block.is_if = false;
+            self.current = None;
+            if block.entered {
+                self.start_segment();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(block) = self.blocks.pop() {
+            // An `if` without `else` is passed by when its condition is false.
+            if block.joined || (block.is_if && block.entered) {
+                self.start_segment();
+            }
+        }
+    }
+
+    fn encode(
+        &self,
+        injected: Injected,
+        result: BlockType,
+        frame: Option<i32>,
+        scratch: u32,
+        output: &mut Vec<u8>,
+    ) {
+        let mut pieces = self.pieces.as_slice();
+        // The entry's charge comes before everything else.
+        if let [Piece::Charge(segment), rest @ ..] = pieces {
+            self.encode_charge(*segment, injected, output);
+            pieces = rest;
+        }
+        if let Some(frame) = frame {
+            encode(
+                &[
+                    Instruction::GlobalGet(injected.stack),
+                    Instruction::I32Const(frame),
+                    Instruction::I32Sub,
+                    Instruction::GlobalSet(injected.stack),
+                    Instruction::GlobalGet(injected.stack),
+                    Instruction::I32Const(0),
+                    Instruction::I32LtS,
+                    Instruction::If(BlockType::Empty),
+                    Instruction::Unreachable,
+                    Instruction::End,
+                    Instruction::Block(result),
+                ],
+                output,
+            );
+        }
+        for piece in pieces {
+            match piece {
+                Piece::Copy(range) => output.extend_from_slice(&self.bytes[range.clone()]),
+                Piece::Charge(segment) => self.encode_charge(*segment, injected, output),
+                Piece::SizeCharge(size) => encode_size_charge(*size, scratch, injected, output),
+                Piece::Leave(depth) if frame.is_some() => Instruction::Br(*depth).encode(output),
+                Piece::Leave(_) => Instruction::Return.encode(output),
+            }
+        }
+        if let Some(frame) = frame {
+            encode(
+                &[
+                    Instruction::End,
+                    Instruction::GlobalGet(injected.stack),
+                    Instruction::I32Const(frame),
+                    Instruction::I32Add,
+                    Instruction::GlobalSet(injected.stack),
+                ],
+                output,
+            );
+        }
+        Instruction::End.encode(output);
+    }
+
+    fn encode_charge(&self, segment: usize, injected: Injected, output: &mut Vec<u8>) {
+        let cost = self.segments[segment];
+        if cost > 0 {
+            Instruction::GlobalGet(injected.fuel).encode(output);
+            Instruction::I64Const(i64::try_from(cost).unwrap_or(i64::MAX)).encode(output);
+            encode_pay(injected, output);
+        }
+    }
+}
+
+/// With the fuel and a cost on the stack: takes the cost from the fuel and traps if there is less than none left.
+fn encode_pay(injected: Injected, output: &mut Vec<u8>) {
+    encode(
+        &[
+            Instruction::I64Sub,
+            Instruction::GlobalSet(injected.fuel),
+            Instruction::GlobalGet(injected.fuel),
+            Instruction::I64Const(0),
+            Instruction::I64LtS,
+            Instruction::If(BlockType::Empty),
+            Instruction::Unreachable,
+            Instruction::End,
+        ],
+        output,
+    );
+}
+
+/// With the size operand on top of the stack: charges for it and leaves it there.
+fn encode_size_charge(size: SizeCost, scratch: u32, injected: Injected, output: &mut Vec<u8>) {
+    encode(&[Instruction::LocalTee(scratch), Instruction::GlobalGet(injected.fuel)], output);
+    Instruction::LocalGet(scratch).encode(output);
+    if size == SizeCost::Pages {
+        encode(
+            &[
+                Instruction::I32Const(cost::PAGES_CHARGED),
+                Instruction::LocalGet(scratch),
+                Instruction::I32Const(cost::PAGES_CHARGED),
+                Instruction::I32LtU,
+                Instruction::Select,
+            ],
+            output,
+        );
+    }
+    Instruction::I64ExtendI32U.encode(output);
+    match size {
+        SizeCost::Bytes => {
+            encode(&[Instruction::I64Const(cost::BYTES_PER_FUEL_LOG2), Instruction::I64ShrU], output)
+        }
+        SizeCost::Pages => encode(&[Instruction::I64Const(cost::FUEL_PER_PAGE), Instruction::I64Mul], output),
+        SizeCost::Elements => {}
+    }
+    encode_pay(injected, output);
+}
+
+fn encode(instructions: &[Instruction<'_>], output: &mut Vec<u8>) {
+    for instruction in instructions {
+        instruction.encode(output);
+    }
+}

@@ -1,0 +1,456 @@
+//! The one pass that every module goes through before it runs, so that it runs alike on every host.
+//!
+//! [`rewrite`] is a pure function of the module's bytes: the same bytes come out on every machine. It
+//!
+//! - *validates* against a fixed set of features (`features`), with a reason and an offset for what it refuses;
+//! - *meters*: each straight-line segment pays its exact cost (`cost`) before it executes (`body`);
+//! - *bounds recursion* by a counted stack, since the host's own depth differs from host to host (`body`);
+//! - *checks the imports*: nothing but the devices of [`crate::abi`], with their exact types;
+//! - turns the *start function* into the export `gh_start`, so that it runs in a step, on that step's fuel;
+//! - drops custom sections: they would describe code that has moved.
+//!
+//! NaN bits are not canonicalized here; the machine that compiles the module must do it.
+//!
+//! **Invariant: a module cannot touch its own accounts.** The pass adds the globals `gh_fuel` and `gh_stack` *behind*
+//! the module's own, and imported globals are refused, so they have the indices `n` and `n + 1` in a module that was
+//! just validated with `n` globals: no operator, export or initializer of it names them. Exporting something under a
+//! reserved name is refused, and nothing can be imported but the four device functions. Hosts find the globals by the
+//! exports that the pass adds.
+
+mod body;
+mod cost;
+mod features;
+
+use std::{string::ToString, vec::Vec};
+
+use wasm_encoder::{BlockType, ConstExpr, Encode, ExportKind, Module, RawSection, SectionId};
+use wasmparser::{
+    BinaryReader, CompositeInnerType, ExternalKind, FuncType, FuncValidatorAllocations, Imports, Parser,
+    Payload, TypeRef, ValType, ValidPayload, Validator,
+};
+
+use crate::{InstanceLimits, ModuleError, abi};
+
+use features::FEATURES;
+pub(crate) use features::refusal;
+
+/// Locals, parameters included, that a function may have: no compiler needs more, and each enlarges the frame.
+const LOCALS_MAXIMUM: u32 = 16_384;
+
+/// How large a module may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RewriteConfig {
+    /// Bytes of the module. Bounds the memory and time of the pass and of the compiler.
+    pub module_bytes: usize,
+    /// Bytes of one function's body. Compilers need more than linear time for a function, and browsers refuse bodies
+    /// over 7.6 MB, which the charges must not exceed.
+    pub function_bytes: usize,
+}
+
+impl Default for RewriteConfig {
+    /// 32 MiB, room for an interpreter with its libraries; 1 MiB, five times the largest function seen in one.
+    fn default() -> Self {
+        Self { module_bytes: 32 << 20, function_bytes: 1 << 20 }
+    }
+}
+
+/// The sections of a module, by identifier; contents with their count of items.
+struct Sections<'a> {
+    contents: [Option<&'a [u8]>; 14],
+}
+
+/// Rewrites a module as this page's top says.
+///
+/// # Errors
+/// [`ModuleError::NotWasm`], [`ModuleError::Malformed`], [`ModuleError::Refused`], [`ModuleError::ImportNotGranted`],
+/// [`ModuleError::WrongSignature`] for an import, [`ModuleError::TooLarge`].
+pub fn rewrite(module: &[u8], config: &RewriteConfig) -> Result<Vec<u8>, ModuleError> {
+    if !module.starts_with(b"\0asm") {
+        return Err(ModuleError::NotWasm);
+    }
+    if module.len() > config.module_bytes {
+        return Err(ModuleError::TooLarge {
+            what: "the module's size in bytes".into(),
+            size: module.len() as u64,
+            limit: config.module_bytes as u64,
+        });
+    }
+    let mut pass = Pass { sections: Sections { contents: [None; 14] }, ..Pass::default() };
+    let mut validator = Validator::new_with_features(FEATURES);
+    let mut parser = Parser::new(0);
+    parser.set_features(FEATURES);
+    let mut allocations = FuncValidatorAllocations::default();
+    for payload in parser.parse_all(module) {
+        let payload = payload?;
+        let valid = validator.payload(&payload)?;
+        if let Some((id, range)) = payload.as_section() {
+            let contents = module.get(range.start as usize..range.end as usize);
+            if let Some(section) = pass.sections.contents.get_mut(usize::from(id)) {
+                *section = contents;
+            }
+        }
+        pass.payload(payload)?;
+        if let ValidPayload::Func(function, function_body) = valid {
+            let result = pass.result_type()?;
+            let injected = pass.injected();
+            let validator = function.into_validator(allocations);
+            let validator =
+                body::rewrite(validator, &function_body, injected, result, config, &mut pass.code)?;
+            allocations = validator.into_allocations();
+        }
+    }
+    pass.finish()
+}
+
+/// What the pass knows of the module so far.
+#[derive(Default)]
+struct Pass<'a> {
+    sections: Sections<'a>,
+    types: Vec<FuncType>,
+    /// Types added behind the module's own: no parameters, these results.
+    added_types: Vec<Vec<ValType>>,
+    /// The type of each function that the module defines.
+    functions: Vec<u32>,
+    globals: u32,
+    start: Option<u32>,
+    /// Functions rewritten so far.
+    bodies: usize,
+    code: Vec<u8>,
+}
+
+impl Default for Sections<'_> {
+    fn default() -> Self {
+        Self { contents: [None; 14] }
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// Takes a payload that the validator has accepted.
+    fn payload(&mut self, payload: Payload<'a>) -> Result<(), ModuleError> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    for kind in group?.into_types() {
+                        if let CompositeInnerType::Func(function) = kind.composite_type.inner {
+                            self.types.push(function);
+                        }
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                let offset = section.range().start;
+                for imports in section {
+                    let Imports::Single(_, import) = imports? else {
+                        return Err(ModuleError::Refused {
+                            reason: "it uses compact imports, which no browser has".into(),
+                            offset,
+                        });
+                    };
+                    self.import(import)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for kind in section {
+                    self.functions.push(kind?);
+                }
+            }
+            Payload::GlobalSection(section) => self.globals = section.count(),
+            Payload::ExportSection(section) => {
+                for (offset, export) in section.into_iter_with_offsets().flatten() {
+                    if abi::RESERVED.contains(&export.name) {
+                        let reason =
+                            std::format!("it exports `{}`, a name that only the host may use", export.name);
+                        return Err(ModuleError::Refused { reason, offset });
+                    }
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(func),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&self, import: wasmparser::Import<'_>) -> Result<(), ModuleError> {
+        let not_granted =
+            || ModuleError::ImportNotGranted { module: import.module.into(), name: import.name.into() };
+        if import.module != abi::IMPORT_MODULE {
+            return Err(not_granted());
+        }
+        let (parameters, results) = abi::import_signature(import.name).ok_or_else(not_granted)?;
+        let expected = FuncType::new(parameters.iter().copied(), results.iter().copied());
+        let found = match import.ty {
+            TypeRef::Func(kind) => self.types.get(kind as usize),
+            _ => None,
+        };
+        if found == Some(&expected) {
+            return Ok(());
+        }
+        Err(ModuleError::WrongSignature {
+            item: std::format!("the import {}.{}", import.module, import.name),
+            expected: signature(&expected),
+            found: found.map_or_else(|| "something that is no function".into(), signature),
+        })
+    }
+
+    fn injected(&self) -> body::Injected {
+        body::Injected { fuel: self.globals, stack: self.globals + 1 }
+    }
+
+    /// The results of the next function, as the type of a block; adds a type when a block cannot spell it.
+    fn result_type(&mut self) -> Result<BlockType, ModuleError> {
+        let kind = self.functions.get(self.bodies).and_then(|kind| self.types.get(*kind as usize));
+        self.bodies += 1;
+        let Some(kind) = kind else {
+            return Err(ModuleError::Malformed { reason: "a function has no type".into(), offset: 0 });
+        };
+        match kind.results() {
+            [] => Ok(BlockType::Empty),
+            [single] => Ok(BlockType::Result(encoded_type(*single)?)),
+            several => {
+                let index = match self.added_types.iter().position(|added| added == several) {
+                    Some(index) => index,
+                    None => {
+                        self.added_types.push(several.to_vec());
+                        self.added_types.len() - 1
+                    }
+                };
+                Ok(BlockType::FunctionType((self.types.len() + index) as u32))
+            }
+        }
+    }
+
+    /// Puts the module together again, in the canonical order of sections.
+    fn finish(self) -> Result<Vec<u8>, ModuleError> {
+        let mut module = Module::new();
+        for id in [
+            SectionId::Type,
+            SectionId::Import,
+            SectionId::Function,
+            SectionId::Table,
+            SectionId::Memory,
+            SectionId::Global,
+            SectionId::Export,
+            SectionId::Element,
+            SectionId::DataCount,
+            SectionId::Code,
+            SectionId::Data,
+        ] {
+            let contents = self.sections.contents[id as usize];
+            let added = match id {
+                SectionId::Type => self.encode_added_types()?,
+                SectionId::Global => Some((2, self.encode_added_globals())),
+                SectionId::Export => Some(self.encode_added_exports()),
+                SectionId::Code => {
+                    let mut data = Vec::new();
+                    self.bodies.encode(&mut data);
+                    data.extend_from_slice(&self.code);
+                    if self.bodies > 0 {
+                        module.section(&RawSection { id: id as u8, data: &data });
+                    }
+                    continue;
+                }
+                _ => None,
+            };
+            match added {
+                None => {
+                    if let Some(data) = contents {
+                        module.section(&RawSection { id: id as u8, data });
+                    }
+                }
+                Some((count, items)) => {
+                    let data = append(contents, count, &items)?;
+                    module.section(&RawSection { id: id as u8, data: &data });
+                }
+            }
+        }
+        Ok(module.finish())
+    }
+
+    fn encode_added_types(&self) -> Result<Option<(u32, Vec<u8>)>, ModuleError> {
+        if self.added_types.is_empty() {
+            return Ok(None);
+        }
+        /// The byte that starts a function type.
+        const FUNCTION: u8 = 0x60;
+        let mut items = Vec::new();
+        for results in &self.added_types {
+            items.extend([FUNCTION, 0]);
+            results.len().encode(&mut items);
+            for result in results {
+                encoded_type(*result)?.encode(&mut items);
+            }
+        }
+        Ok(Some((self.added_types.len() as u32, items)))
+    }
+
+    /// Both start at zero, so that nothing runs before a host has given fuel and stack.
+    fn encode_added_globals(&self) -> Vec<u8> {
+        let mut items = Vec::new();
+        for (val_type, zero) in [
+            (wasm_encoder::ValType::I64, ConstExpr::i64_const(0)),
+            (wasm_encoder::ValType::I32, ConstExpr::i32_const(0)),
+        ] {
+            wasm_encoder::GlobalType { val_type, mutable: true, shared: false }.encode(&mut items);
+            zero.encode(&mut items);
+        }
+        items
+    }
+
+    fn encode_added_exports(&self) -> (u32, Vec<u8>) {
+        let injected = self.injected();
+        let mut exports = std::vec![
+            (abi::FUEL, ExportKind::Global, injected.fuel),
+            (abi::STACK, ExportKind::Global, injected.stack),
+        ];
+        exports.extend(self.start.map(|function| (abi::START, ExportKind::Func, function)));
+        let mut items = Vec::new();
+        for (name, kind, index) in &exports {
+            name.encode(&mut items);
+            kind.encode(&mut items);
+            index.encode(&mut items);
+        }
+        (exports.len() as u32, items)
+    }
+}
+
+/// A section's contents with `count` more items behind its own.
+fn append(contents: Option<&[u8]>, count: u32, items: &[u8]) -> Result<Vec<u8>, ModuleError> {
+    let mut data = Vec::new();
+    let (own, rest) = match contents {
+        Some(contents) => {
+            let mut reader = BinaryReader::new(contents, 0);
+            let own = reader.read_var_u32()?;
+            (own, &contents[reader.current_position()..])
+        }
+        None => (0, [].as_slice()),
+    };
+    (own + count).encode(&mut data);
+    data.extend_from_slice(rest);
+    data.extend_from_slice(items);
+    Ok(data)
+}
+
+fn encoded_type(kind: ValType) -> Result<wasm_encoder::ValType, ModuleError> {
+    Ok(match kind {
+        ValType::I32 => wasm_encoder::ValType::I32,
+        ValType::I64 => wasm_encoder::ValType::I64,
+        ValType::F32 => wasm_encoder::ValType::F32,
+        ValType::F64 => wasm_encoder::ValType::F64,
+        ValType::V128 => wasm_encoder::ValType::V128,
+        ValType::Ref(reference) if reference == wasmparser::RefType::FUNCREF => {
+            wasm_encoder::ValType::FUNCREF
+        }
+        ValType::Ref(reference) => {
+            let reason = std::format!("it uses the type {reference}, which processes may not use");
+            return Err(ModuleError::Refused { reason, offset: 0 });
+        }
+    })
+}
+
+/// A function type as it is written in the text format, without its keywords: `(i32, i32) -> i64`.
+pub(crate) fn signature(function: &FuncType) -> std::string::String {
+    let list = |types: &[ValType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    std::format!("({}) -> ({})", list(function.params()), list(function.results()))
+}
+
+/// What a host must know of a module to run it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Needs {
+    /// Bytes of memory that an instance starts with.
+    pub(crate) memory_bytes: u64,
+    /// Elements of all tables that an instance starts with.
+    pub(crate) table_elements: u64,
+}
+
+impl Needs {
+    /// Fails when an instance within these limits cannot even start.
+    pub(crate) fn check(&self, limits: &InstanceLimits) -> Result<(), ModuleError> {
+        let too_large = |what: &str, size, limit| ModuleError::TooLarge { what: what.into(), size, limit };
+        if self.memory_bytes > limits.memory_bytes {
+            return Err(too_large(
+                "the memory that the module starts with, in bytes,",
+                self.memory_bytes,
+                limits.memory_bytes,
+            ));
+        }
+        if self.table_elements > limits.table_elements {
+            return Err(too_large(
+                "the number of table elements that the module starts with",
+                self.table_elements,
+                limits.table_elements,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a valid module exports what every process needs, and reads how much it needs.
+pub(crate) fn needs(module: &[u8]) -> Result<Needs, ModuleError> {
+    let mut needs = Needs::default();
+    let mut types = Vec::new();
+    let mut functions: Vec<u32> = Vec::new();
+    let (mut has_memory, mut allocate) = (false, None);
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    for kind in group?.into_types() {
+                        if let CompositeInnerType::Func(function) = kind.composite_type.inner {
+                            types.push(function);
+                        }
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    if let TypeRef::Func(kind) = import?.ty {
+                        functions.push(kind);
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for kind in section {
+                    functions.push(kind?);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    needs.table_elements = needs.table_elements.saturating_add(table?.ty.initial);
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    needs.memory_bytes = memory?.initial.saturating_mul(crate::PAGE_BYTES);
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    match (export.name, export.kind) {
+                        (abi::MEMORY, ExternalKind::Memory) => has_memory = true,
+                        (abi::ALLOCATE, ExternalKind::Func) => allocate = Some(export.index),
+                        _ => {}
+                    }
+                }
+            }
+            Payload::CodeSectionStart { .. } => break,
+            _ => {}
+        }
+    }
+    if !has_memory {
+        return Err(ModuleError::MissingExport { name: abi::MEMORY.into() });
+    }
+    let Some(allocate) = allocate else {
+        return Err(ModuleError::MissingExport { name: abi::ALLOCATE.into() });
+    };
+    let (parameters, results) = abi::ALLOCATE_SIGNATURE;
+    let expected = FuncType::new(parameters.iter().copied(), results.iter().copied());
+    match functions.get(allocate as usize).and_then(|kind| types.get(*kind as usize)) {
+        Some(found) if *found == expected => Ok(needs),
+        found => Err(ModuleError::WrongSignature {
+            item: std::format!("the export {}", abi::ALLOCATE),
+            expected: signature(&expected),
+            found: found.map(signature).unwrap_or_default(),
+        }),
+    }
+}
