@@ -23,7 +23,14 @@ const MAXIMUM_GRAMMAR_BYTES: usize = 1 << 20;
 const MAXIMUM_NESTING: usize = 128;
 
 /// The most rules in a grammar, for the same reason: a rule that names a rule is a recursion too.
-const MAXIMUM_RULES: usize = 4096;
+const MAXIMUM_RULES: usize = 512;
+
+/// The most references to definitions in a schema, for the same reason again.
+const MAXIMUM_REFERENCES: usize = 256;
+
+/// The stack of the grammar compiler: it takes up to some tens of kilobytes for each level of nesting. Only what
+/// is used takes memory.
+const COMPILER_STACK_BYTES: usize = 64 << 20;
 
 /// Lexer states take one to two kilobytes each; a grammar of a hundred tools takes some thousand.
 const MAXIMUM_LEXER_STATES: usize = 50_000;
@@ -62,18 +69,21 @@ impl ConstraintFactory {
         let grammar = match description {
             Description::None => return Ok(None),
             Description::JsonSchema(schema) => {
-                check_size(schema.to_string().len())?;
+                let text = schema.to_string();
+                check_size(text.len())?;
+                check_references(&text)?;
                 TopLevelGrammar::from_json_schema(compact(schema))
             }
             Description::Lark(grammar) => {
                 check_size(grammar.len())?;
                 check_shape(grammar)?;
+                check_references(grammar)?;
                 TopLevelGrammar::from_lark(grammar.clone())
             }
         };
         let parsers = self.parsers.get_or_init(|| parser_factory(tokenizer));
         let parsers = parsers.as_ref().map_err(|message| LlmError::Grammar { message: message.clone() })?;
-        let parser = parsers.create_parser(grammar).map_err(|error| failure(&error))?;
+        let parser = with_deep_stack(|| parsers.create_parser(grammar))?.map_err(|error| failure(&error))?;
         let mut matcher = Matcher::new(Ok(parser));
         // An output that no token can begin is found now rather than after the prompt was evaluated.
         let first = matcher.compute_mask_or_eos().map_err(|error| failure(&error))?;
@@ -120,6 +130,17 @@ impl Constraint {
     }
 }
 
+/// Runs the grammar compiler where it may recurse as deep as the limits on grammars let it.
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, LlmError> {
+    let failure =
+        |problem: String| LlmError::Grammar { message: format!("cannot run its compiler: {problem}") };
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().stack_size(COMPILER_STACK_BYTES).spawn_scoped(scope, work);
+        let outcome = worker.map_err(|error| failure(error.to_string()))?.join();
+        outcome.map_err(|_| failure("it panicked".to_string()))
+    })
+}
+
 fn check_size(bytes: usize) -> Result<(), LlmError> {
     if bytes > MAXIMUM_GRAMMAR_BYTES {
         return Err(LlmError::Grammar {
@@ -147,6 +168,17 @@ fn check_shape(grammar: &str) -> Result<(), LlmError> {
     if rules > MAXIMUM_RULES {
         return Err(LlmError::Grammar {
             message: format!("it has {rules} rules, more than the {MAXIMUM_RULES} allowed"),
+        });
+    }
+    Ok(())
+}
+
+fn check_references(text: &str) -> Result<(), LlmError> {
+    // An escaped character may be part of an escaped `$ref`.
+    let references = text.matches("$ref").count() + text.matches("\\u").count();
+    if references > MAXIMUM_REFERENCES {
+        return Err(LlmError::Grammar {
+            message: format!("it has {references} references, more than the {MAXIMUM_REFERENCES} allowed"),
         });
     }
     Ok(())
@@ -248,4 +280,193 @@ fn trie_nodes(words: &[Vec<u8>]) -> usize {
     let shared = |pair: &[&[u8]]| pair[0].iter().zip(pair[1]).take_while(|(a, b)| a == b).count();
     let all: usize = sorted.iter().map(|word| word.len()).sum();
     1 + all - sorted.windows(2).map(shared).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tokenizer::Special;
+    use crate::tokenizer::testing::{END, tokenizer};
+
+    fn constraint(description: &Description) -> Result<Constraint, LlmError> {
+        ConstraintFactory::default().constraint(&tokenizer(), description).map(Option::unwrap)
+    }
+
+    /// Whether the grammar takes `text` token by token, and whether the output may end after it.
+    fn takes(description: &Description, text: &str) -> (bool, bool) {
+        let mut constraint = constraint(description).unwrap();
+        for token in tokenizer().encode(text, Special::Text) {
+            if !constraint.mask().unwrap().allows(token) {
+                return (false, false);
+            }
+            constraint.accept(token).unwrap();
+        }
+        let ends = constraint.mask().unwrap().allows(END);
+        assert_eq!(ends, constraint.is_accepting());
+        (true, ends)
+    }
+
+    #[test]
+    fn grammars_of_the_agent_hold() {
+        let grammar = Description::Lark(
+            r#"start: thought? (call | answer)
+thought: "Thought: " /[^\n]{1,300}/ "\n"
+call: "Call: " (c0 | c1)
+c0: "calculate " %json {"type":"object","properties":{"expression":{"type":"string"}},"required":["expression"],"additionalProperties":false,"x-guidance":{"whitespace_flexible":false}}
+c1: "get_time " %json {"type":"object","properties":{},"additionalProperties":false,"x-guidance":{"whitespace_flexible":false}}
+answer: "Answer: " /(?s:.{1,20})/
+"#
+            .to_string(),
+        );
+        let taken = |text: &str| takes(&grammar, text);
+        assert_eq!(taken("Call: calculate {\"expression\":\"1+1\"}"), (true, true));
+        assert_eq!(taken("Thought: I see.\nCall: get_time {}"), (true, true));
+        assert_eq!(taken("Thought: I see.\nAnswer: é\nb"), (true, true));
+        assert_eq!(taken("Answer: "), (true, false));
+        assert_eq!(taken("Call: calculate {"), (true, false));
+        assert_eq!(taken("Call: calculate { \"expression\":\"1\"}"), (false, false));
+        assert_eq!(taken("Call: remove {}"), (false, false));
+        assert_eq!(taken("Hello"), (false, false));
+        assert_eq!(taken("Answer: 12345678901234567890"), (true, true));
+        assert_eq!(taken("Answer: 123456789012345678901"), (false, false));
+    }
+
+    #[test]
+    fn schemas_are_written_without_white_space() {
+        let schema = Description::JsonSchema(json!({
+            "type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}},
+            "required": ["a", "b"], "additionalProperties": false,
+        }));
+        assert_eq!(takes(&schema, r#"{"a":-12,"b":"y"}"#), (true, true));
+        assert_eq!(takes(&schema, r#"{"a":-12,"#), (true, false));
+        assert_eq!(takes(&schema, r#"{"a": 1"#), (false, false));
+        assert_eq!(takes(&schema, r#"{"b":"#), (false, false));
+        assert_eq!(takes(&schema, r#"{"a":1,"b":"z"#), (false, false));
+    }
+
+    #[test]
+    fn control_tokens_match_no_text() {
+        let anything = Description::Lark("start: /(?s:.*)/".to_string());
+        let mask = constraint(&anything).unwrap().mask().unwrap();
+        for id in 256..END {
+            assert!(!mask.allows(id), "{id}");
+        }
+        assert!(mask.allows(END) && mask.allows(b'a'.into()) && mask.allows(END + 1));
+    }
+
+    #[test]
+    fn when_nothing_may_follow_only_the_end_is_allowed() {
+        let mut constraint = constraint(&Description::Lark("start: \"ab\"".to_string())).unwrap();
+        assert!(!constraint.mask().unwrap().allows(END));
+        for byte in b"ab" {
+            constraint.accept(u32::from(*byte)).unwrap();
+        }
+        let mask = constraint.mask().unwrap();
+        let allowed: Vec<u32> = (0..300).filter(|&id| mask.allows(id)).collect();
+        assert_eq!(allowed, [END]);
+    }
+
+    #[test]
+    fn grammars_that_cannot_be_compiled_are_errors() {
+        let problem = |description: Description| match constraint(&description) {
+            Err(LlmError::Grammar { message }) => message,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("compiled: {description:?}"),
+        };
+        let lark = |grammar: &str| problem(Description::Lark(grammar.to_string()));
+        assert!(lark("start: missing").contains("missing"));
+        assert!(!lark("").is_empty());
+        assert!(!lark("start: /(/").is_empty());
+        assert!(!lark("start: \"a").is_empty());
+        assert!(lark(&format!("start: {}\"a\"{}", "(".repeat(1000), ")".repeat(1000))).contains("nest"));
+        assert!(lark(&"a: \"b\"\n".repeat(10_000)).contains("rules"));
+        assert!(lark(&" ".repeat(2 << 20)).contains("bytes"));
+        assert!(!problem(Description::JsonSchema(json!({"type": "nonsense"}))).is_empty());
+        assert!(!problem(Description::JsonSchema(json!({"type": "string", "pattern": "("}))).is_empty());
+        for message in [lark("start: missing"), lark("start: /(/")] {
+            assert!(!message.contains("<non-verbose") && !message.contains("backtrace"), "{message}");
+        }
+    }
+
+    #[test]
+    fn long_chains_of_rules_do_not_exhaust_the_stack() {
+        let count = MAXIMUM_RULES - 1;
+        let mut grammar = "start: r0\n".to_string();
+        for rule in 0..count - 1 {
+            grammar.push_str(&format!("r{rule}: r{} \"a\"\n", rule + 1));
+        }
+        grammar.push_str(&format!("r{}: \"b\"\n", count - 1));
+        // Whether it compiles is the compiler's choice.
+        let _ = constraint(&Description::Lark(grammar));
+    }
+
+    #[test]
+    fn long_chains_of_definitions_do_not_exhaust_the_stack() {
+        let links = [
+            |next: &str| json!({"type": "object", "properties": {"a": {"$ref": next}}, "required": ["a"]}),
+            |next: &str| json!({"anyOf": [{"$ref": next}, {"const": next}]}),
+            |next: &str| json!({"allOf": [{"$ref": next}]}),
+            |next: &str| json!({"$ref": next}),
+            |next: &str| json!({"type": "array", "items": {"$ref": next}}),
+        ];
+        for link in links {
+            let mut definitions = serde_json::Map::new();
+            let last = MAXIMUM_REFERENCES - 1;
+            for index in 0..last {
+                definitions.insert(format!("d{index}"), link(&format!("#/$defs/d{}", index + 1)));
+            }
+            definitions.insert(format!("d{last}"), json!({"const": 1}));
+            let mut schema = json!({"$ref": "#/$defs/d0", "$defs": definitions});
+            // Whether it compiles is the compiler's choice.
+            let _ = constraint(&Description::JsonSchema(schema.clone()));
+            schema["properties"] = json!({"more": {"$ref": "#/$defs/d1"}});
+            assert!(matches!(constraint(&Description::JsonSchema(schema)), Err(LlmError::Grammar { .. })));
+        }
+    }
+
+    #[test]
+    fn deep_schemas_do_not_exhaust_the_stack() {
+        // As deep as JSON text may be to be read at all.
+        let wraps = [
+            |inner: serde_json::Value| json!({"items": inner}),
+            |inner: serde_json::Value| json!({"anyOf": [inner, {"const": 2}]}),
+            |inner: serde_json::Value| json!({"allOf": [inner]}),
+            |inner: serde_json::Value| json!({"properties": {"a": inner}}),
+        ];
+        for wrap in wraps {
+            let mut schema = json!({"const": 1});
+            for _ in 0..60 {
+                schema = wrap(schema);
+            }
+            let _ = constraint(&Description::JsonSchema(schema));
+        }
+    }
+
+    #[test]
+    fn masks_are_the_same_every_time() {
+        let schema = Description::JsonSchema(
+            json!({"type": "array", "items": {"type": ["number", "string", "null"]}}),
+        );
+        let run = || {
+            let mut constraint = constraint(&schema).unwrap();
+            let mut masks = Vec::new();
+            for token in tokenizer().encode("[1.5,\"a\\n\",null]", Special::Text) {
+                masks.push(constraint.mask().unwrap());
+                constraint.accept(token).unwrap();
+            }
+            masks
+        };
+        assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn of_tokens_with_the_same_bytes_one_is_used() {
+        let tokenizer = tokenizer();
+        let words = trie_words(&tokenizer);
+        assert_eq!(words[END as usize], b"\xff<|end|>");
+        assert_eq!(words.len(), tokenizer.vocabulary_size());
+        assert_eq!(trie_nodes(&[b"ab".to_vec(), b"abc".to_vec(), b"b".to_vec(), vec![]]), 1 + 4);
+    }
 }
