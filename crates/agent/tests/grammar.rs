@@ -19,7 +19,7 @@ fn tool(name: &str, parameters: serde_json::Value) -> ToolDescription {
 }
 
 fn tools() -> Vec<ToolDescription> {
-    let string = json!({"type": "string"});
+    let string = json!({"type": "string", "description": "Some text, such as \"this\""});
     vec![
         tool(
             "calculate",

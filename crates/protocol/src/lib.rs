@@ -20,11 +20,12 @@ mod tool;
 
 pub use error::ErrorData;
 pub use model::{
-    Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, ModelDescription, Role, Sampling, Usage,
+    Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, ModelDescription, Role, Sampling,
+    Usage,
 };
 pub use request::{
-    ClockReading, DirectoryEntry, EntryKind, FileText, FileWritten, FoundMemory, Request, SearchMatch, SearchMatches,
-    StoredMemory,
+    ClockReading, DirectoryEntry, EntryKind, FileText, FileWritten, FoundMemory, Request, SearchMatch,
+    SearchMatches, StoredMemory,
 };
 pub use tool::ToolDescription;
 
@@ -40,4 +41,10 @@ pub mod services {
     pub const MEMORY: &str = "memory";
     /// Calls of granted tools; answered by the kernel, not by a host service.
     pub const TOOL: &str = "tool";
+}
+
+/// Codes of [`ErrorData`] that a program on the other side of a boundary acts on.
+pub mod codes {
+    /// The prompt does not fit the model's context.
+    pub const CONTEXT_OVERFLOW: &str = "context_overflow";
 }

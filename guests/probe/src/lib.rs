@@ -17,9 +17,14 @@
 #[cfg(target_arch = "wasm32")]
 mod raw;
 
-use std::{hint::black_box, sync::atomic::{AtomicU32, Ordering}};
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use glasshouse_guest::{ErrorData, Level, clock_now, emit, entry, log, protocol::Request, random_fill, request};
+use glasshouse_guest::{
+    ErrorData, Level, clock_now, emit, entry, log, protocol::Request, random_fill, request,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

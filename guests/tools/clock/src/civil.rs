@@ -77,7 +77,8 @@ pub fn offset_minutes(text: &str) -> Option<i32> {
     }
     let &[sign, h1, h2, b':', m1, m2] = text.as_bytes() else { return None };
     let number = |tens: u8, ones: u8| {
-        (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| i32::from(tens - b'0') * 10 + i32::from(ones - b'0'))
+        (tens.is_ascii_digit() && ones.is_ascii_digit())
+            .then(|| i32::from(tens - b'0') * 10 + i32::from(ones - b'0'))
     };
     let (hours, minutes) = (number(h1, h2)?, number(m1, m2)?);
     let total = hours * 60 + minutes;

@@ -28,7 +28,10 @@ pub async fn get_time(arguments: GetTime) -> Result<String, ErrorData> {
     let offset = match arguments.utc_offset.as_deref() {
         None => None,
         Some(text) => Some(offset_minutes(text).ok_or_else(|| {
-            ErrorData::new("invalid_offset", format!("`{text}` is not an offset from UTC; write it like +02:00"))
+            ErrorData::new(
+                "invalid_offset",
+                format!("`{text}` is not an offset from UTC; write it like +02:00"),
+            )
         })?),
     };
     let seconds = clock::now().await?.unix_milliseconds.div_euclid(1000);

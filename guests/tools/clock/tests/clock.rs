@@ -1,6 +1,10 @@
 //! Known dates, every day of eight centuries, and the tool.
 
-use clock::{TOOLS, civil::{DateTime, offset_minutes}, get_time};
+use clock::{
+    TOOLS,
+    civil::{DateTime, offset_minutes},
+    get_time,
+};
 use glasshouse_guest::{
     ErrorData,
     protocol::{Request, ToolDescription},
@@ -43,7 +47,9 @@ fn an_offset_moves_the_clock_and_is_named() {
     ] {
         assert_eq!(run(json!({ "utc_offset": offset }), now), Ok(json!(text)));
     }
-    for offset in ["", "2", "02:00", "+2:00", "+02:60", "+14:01", "+99:99", "+0a:00", "Europe/Berlin", "+02:00 "] {
+    for offset in
+        ["", "2", "02:00", "+2:00", "+02:60", "+14:01", "+99:99", "+0a:00", "Europe/Berlin", "+02:00 "]
+    {
         assert_eq!(run(json!({ "utc_offset": offset }), now).unwrap_err().code, "invalid_offset", "{offset}");
     }
     assert_eq!(offset_minutes("-12:00"), Some(-720));
@@ -83,6 +89,7 @@ proptest! {
     #[test]
     fn no_clock_panics(milliseconds in any::<i64>(), offset in "[+-][0-9]{2}:[0-9]{2}") {
         let _ = run(json!({ "utc_offset": offset }), milliseconds);
-        prop_assert!(run(json!({}), milliseconds).is_ok());
+        let result = run(json!({}), milliseconds);
+        prop_assert!(result.is_ok(), "{result:?}");
     }
 }

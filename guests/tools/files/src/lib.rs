@@ -95,7 +95,10 @@ pub async fn search_files(arguments: SearchFiles) -> Result<String, ErrorData> {
         return Err(ErrorData::new("empty_query", "the text to search for is empty"));
     }
     let found = files::search(arguments.query, arguments.path).await?;
-    let lines = found.matches.into_iter().map(|found| format!("{}:{}: {}", found.path, found.line, found.text.trim()));
+    let lines = found
+        .matches
+        .into_iter()
+        .map(|found| format!("{}:{}: {}", found.path, found.line, found.text.trim()));
     let mut text = lines_or(lines, "no matches");
     if found.truncated {
         text.push_str("\n…[truncated: there are more matches]");

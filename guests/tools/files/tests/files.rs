@@ -20,7 +20,10 @@ fn once(expected: Request, answer: Value) -> impl FnMut(Request) -> Result<Value
 fn a_file_is_read_as_it_is() {
     let request = Request::ReadFile { path: "a.txt".into() };
     let answer = json!({"content": "one\ntwo\n", "bytes": 8, "truncated": false});
-    assert_eq!(testing::call(read_file, &json!({"path": "a.txt"}), once(request, answer)), Ok(json!("one\ntwo\n")));
+    assert_eq!(
+        testing::call(read_file, &json!({"path": "a.txt"}), once(request, answer)),
+        Ok(json!("one\ntwo\n"))
+    );
 }
 
 #[test]
@@ -69,12 +72,16 @@ fn matches_have_their_place() {
         run(json!({"query": "key"}), request("."), json!([found]), false),
         Ok(json!("b/a.txt:7: the key is here"))
     );
-    assert_eq!(run(json!({"query": "key", "path": "b"}), request("b"), json!([]), false), Ok(json!("no matches")));
+    assert_eq!(
+        run(json!({"query": "key", "path": "b"}), request("b"), json!([]), false),
+        Ok(json!("no matches"))
+    );
     assert_eq!(
         run(json!({"query": "key"}), request("."), json!([found]), true),
         Ok(json!("b/a.txt:7: the key is here\n…[truncated: there are more matches]"))
     );
-    let error = testing::call(search_files, &json!({"query": " "}), |_| panic!("nothing is asked")).unwrap_err();
+    let error =
+        testing::call(search_files, &json!({"query": " "}), |_| panic!("nothing is asked")).unwrap_err();
     assert_eq!(error.code, "empty_query");
 }
 

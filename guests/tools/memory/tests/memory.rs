@@ -22,7 +22,8 @@ fn a_text_is_stored() {
         Ok(json!({"id": 1}))
     });
     assert_eq!(result, Ok(json!("stored")));
-    let error = testing::call(memory_store, &json!({"text": " \n"}), |_| panic!("nothing is asked")).unwrap_err();
+    let error =
+        testing::call(memory_store, &json!({"text": " \n"}), |_| panic!("nothing is asked")).unwrap_err();
     assert_eq!(error.code, "empty_text");
 }
 
