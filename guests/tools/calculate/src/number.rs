@@ -12,7 +12,7 @@ pub fn format(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 {
         "0".to_owned()
-    } else if magnitude >= LARGE || magnitude < SMALL {
+    } else if !(SMALL..LARGE).contains(&magnitude) {
         format!("{value:e}")
     } else {
         format!("{value}")
