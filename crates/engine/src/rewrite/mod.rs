@@ -26,7 +26,7 @@ use std::{string::ToString, vec::Vec};
 use wasm_encoder::{BlockType, ConstExpr, Encode, ExportKind, Module, RawSection, SectionId};
 use wasmparser::{
     BinaryReader, CompositeInnerType, ExternalKind, FuncType, FuncValidatorAllocations, Imports, Parser,
-    Payload, TypeRef, ValType, ValidPayload, Validator,
+    Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::{InstanceLimits, ModuleError, abi};
@@ -75,7 +75,20 @@ pub fn rewrite(module: &[u8], config: &RewriteConfig) -> Result<Vec<u8>, ModuleE
             limit: config.module_bytes as u64,
         });
     }
-    let mut pass = Pass { sections: Sections { contents: [None; 14] }, ..Pass::default() };
+    run_pass(module, config).map_err(|error| match error {
+        // Not every message of the validator names the feature that is missing.
+        ModuleError::Malformed { reason, offset }
+            if Validator::new_with_features(WasmFeatures::all()).validate_all(module).is_ok() =>
+        {
+            let reason = std::format!("it uses what WebAssembly 2.0 does not allow: {reason}");
+            ModuleError::Refused { reason, offset }
+        }
+        error => error,
+    })
+}
+
+fn run_pass(module: &[u8], config: &RewriteConfig) -> Result<Vec<u8>, ModuleError> {
+    let mut pass = Pass::default();
     let mut validator = Validator::new_with_features(FEATURES);
     let mut parser = Parser::new(0);
     parser.set_features(FEATURES);

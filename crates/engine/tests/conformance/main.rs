@@ -1,0 +1,18 @@
+//! What every machine promises, checked on the native one. The list in `cases` runs on any [`glasshouse_engine::Machine`].
+
+mod cases;
+mod fixture;
+mod fuel;
+
+use glasshouse_engine::native::Wasmtime;
+
+macro_rules! on_wasmtime {
+    ($($module:ident :: $case:ident,)*) => {
+        $(#[test]
+        fn $case() {
+            $module::$case(&Wasmtime::new().unwrap());
+        })*
+    };
+}
+
+cases::for_each_case!(on_wasmtime);
