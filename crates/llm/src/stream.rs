@@ -42,6 +42,11 @@ impl Utf8Decoder {
         }
     }
 
+    /// Whether no character is incomplete.
+    pub fn is_empty(&self) -> bool {
+        self.incomplete.is_empty()
+    }
+
     /// Ends the stream: an incomplete character becomes U+FFFD.
     pub fn finish(&mut self, text: &mut String) {
         let rest = std::mem::take(&mut self.incomplete);

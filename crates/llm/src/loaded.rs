@@ -1,0 +1,70 @@
+//! A model with everything that turns messages into messages.
+
+use std::sync::Arc;
+
+use glasshouse_protocol::ModelDescription;
+
+use crate::constraint::ConstraintFactory;
+use crate::gguf::Gguf;
+use crate::template::ChatTemplate;
+use crate::tokenizer::Tokenizer;
+use crate::{LlmError, Model};
+
+/// A model, its tokenizer, its chat template and its constraints: all that sessions share.
+#[derive(Debug)]
+pub struct LoadedModel {
+    pub(crate) model: Model,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) template: ChatTemplate,
+    pub(crate) constraints: ConstraintFactory,
+    description: ModelDescription,
+}
+
+impl LoadedModel {
+    /// Loads everything from one model file; `threads` compute, 0 means as many as the machine has cores.
+    ///
+    /// # Errors
+    /// [`LlmError`] when a part of the file is missing, damaged or not supported.
+    pub fn load(gguf: Arc<Gguf>, threads: usize) -> Result<Self, LlmError> {
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let template = ChatTemplate::new(gguf.get_string("tokenizer.chat_template")?, &tokenizer)?;
+        let architecture = gguf.string("general.architecture")?.to_string();
+        let name = gguf.get_string("general.name")?.unwrap_or("unnamed").to_string();
+        let model = Model::load(gguf, threads)?;
+        let logits = model.config().vocabulary_size;
+        if tokenizer.vocabulary_size() > logits {
+            return Err(LlmError::Tokenizer {
+                message: format!(
+                    "the tokenizer has {} tokens, but the model knows {logits}",
+                    tokenizer.vocabulary_size()
+                ),
+            });
+        }
+        let description = ModelDescription {
+            name,
+            architecture,
+            context_length: u32::try_from(model.config().context_length).unwrap_or(u32::MAX),
+        };
+        Ok(Self { model, tokenizer, template, constraints: ConstraintFactory::default(), description })
+    }
+
+    /// What the model is.
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    /// The network.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+}

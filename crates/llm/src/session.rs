@@ -1,0 +1,296 @@
+//! One conversation with a model.
+//!
+//! - [`Session`]: its tokens and what the model computed for them.
+//! - [`TokenEvent`]: one generated token, as it happens.
+//!
+//! A request carries the whole conversation. What the session already holds of it is not evaluated again: if the
+//! rendered conversation continues the session's (the last prompt, what was generated and the end of the turn),
+//! exactly the tokens that were generated stay, though tokenizing their text might give others; if not, the
+//! longest common beginning of the tokens stays.
+//!
+//! **Invariant:** `cache` holds the first `cache.len()` of `tokens`, and `segments` say what `tokens` stand for.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, Usage};
+
+use crate::constraint::Constraint;
+use crate::loaded::LoadedModel;
+use crate::sampler::Sampler;
+use crate::stream::{TextStream, Utf8Decoder};
+use crate::tokenizer::{Before, Segment};
+use crate::{KvCache, LlmError};
+
+/// The most stop texts of a request: each is searched for at every token.
+const MAXIMUM_STOPS: usize = 64;
+
+/// The longest stop text: as much output may be held back.
+const MAXIMUM_STOP_BYTES: usize = 1024;
+
+/// A token that was generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenEvent<'t> {
+    /// Its id.
+    pub token: u32,
+    /// The text that is certain now and was not before; often empty.
+    pub text: &'t str,
+    /// How many tokens this generation had before it.
+    pub index: u32,
+}
+
+/// One conversation. A clone is a fork: both go on from here, each on its own.
+#[derive(Debug, Clone)]
+pub struct Session {
+    model: Arc<LoadedModel>,
+    cache: KvCache,
+    tokens: Vec<u32>,
+    segments: Vec<Segment>,
+}
+
+/// A rendered conversation as tokens.
+struct Prompt {
+    segments: Vec<Segment>,
+    tokens: Vec<u32>,
+    /// How many of `tokens` the session's cache has evaluated already.
+    cached: usize,
+}
+
+/// What the generation loop came to.
+struct Outcome {
+    finish: FinishReason,
+    generated: Vec<u32>,
+    text: String,
+    /// Whether the text ends before a stop text.
+    cut: bool,
+    /// The logits of the last choice.
+    logits: Vec<f32>,
+}
+
+impl Session {
+    /// An empty session.
+    pub fn new(model: Arc<LoadedModel>) -> Self {
+        let cache = model.model.new_cache(model.model.config().context_length);
+        Self { model, cache, tokens: Vec::new(), segments: Vec::new() }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<LoadedModel> {
+        &self.model
+    }
+
+    /// The tokens of the conversation; the last may not have been evaluated.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Forgets the conversation.
+    pub fn clear(&mut self) {
+        self.cache.truncate(0);
+        self.tokens.clear();
+        self.segments.clear();
+    }
+
+    /// Generates the next assistant message. `seed` counts if the request has none. `on_token` is called with
+    /// every token as soon as it is chosen, and may stop the generation after it.
+    ///
+    /// # Errors
+    /// [`LlmError`]; whether the request cannot be served or the model fails, the session is usable afterwards.
+    pub fn generate(
+        &mut self,
+        request: &GenerateRequest,
+        seed: u64,
+        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<GenerateResponse, LlmError> {
+        check(request)?;
+        let model = Arc::clone(&self.model);
+        let sampler = Sampler::new(&request.sampling, seed)?;
+        let constraint = model.constraints.constraint(&model.tokenizer, &request.constraint)?;
+        let rendered = model.template.render(&model.tokenizer, &request.messages, &request.tools)?;
+        let prompt = self.prompt(rendered);
+        let context_length = model.model.config().context_length;
+        if prompt.tokens.len() > context_length {
+            return Err(LlmError::ContextOverflow { prompt_tokens: prompt.tokens.len(), context_length });
+        }
+        let (prompt_tokens, cached) = (prompt.tokens.len(), prompt.cached);
+        let outcome = self.run(prompt, request, sampler, constraint, on_token);
+        // What a failure leaves behind is in no order that could be continued.
+        let outcome = outcome.inspect_err(|_| self.clear())?;
+        let evaluated = self.cache.len() - cached;
+        self.settle(&outcome, prompt_tokens);
+        let mut hasher = blake3::Hasher::new();
+        for logit in &outcome.logits {
+            hasher.update(&logit.to_le_bytes());
+        }
+        Ok(GenerateResponse {
+            usage: Usage {
+                prompt_tokens: count(prompt_tokens),
+                cached_tokens: count(cached),
+                evaluated_tokens: count(evaluated),
+                generated_tokens: count(outcome.generated.len()),
+            },
+            text: outcome.text,
+            finish: outcome.finish,
+            tokens: outcome.generated,
+            logits_hash: hasher.finalize().to_hex().to_string(),
+        })
+    }
+
+    /// The tokens of a rendered conversation, and how many of them need no evaluation.
+    fn prompt(&self, segments: Vec<Segment>) -> Prompt {
+        let tokenizer = &self.model.tokenizer;
+        let mut tokens = Vec::new();
+        let common = match continuation(&self.segments, &segments) {
+            Some((rest, before)) => {
+                tokens.extend_from_slice(&self.tokens);
+                tokenizer.encode_segments(&rest, before, &mut tokens);
+                self.tokens.len()
+            }
+            None => {
+                tokenizer.encode_segments(&segments, Before::Boundary, &mut tokens);
+                self.tokens.iter().zip(&tokens).take_while(|(held, wanted)| held == wanted).count()
+            }
+        };
+        // The last token is always evaluated: its logits choose the next.
+        let cached = common.min(self.cache.len()).min(tokens.len().saturating_sub(1));
+        Prompt { segments, tokens, cached }
+    }
+
+    /// Evaluates the prompt and generates. Afterwards `tokens` are the prompt and what was generated, and
+    /// `segments` those of the prompt.
+    fn run(
+        &mut self,
+        prompt: Prompt,
+        request: &GenerateRequest,
+        mut sampler: Sampler,
+        mut constraint: Option<Constraint>,
+        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, LlmError> {
+        let model = Arc::clone(&self.model);
+        let tokenizer = &model.tokenizer;
+        let context_length = model.model.config().context_length;
+        let mut logits = Vec::new();
+        let mut stream = TextStream::new(&request.stop);
+        let mut generated = Vec::new();
+
+        self.cache.truncate(prompt.cached);
+        self.segments = prompt.segments;
+        self.tokens = prompt.tokens;
+        model.model.forward(&mut self.cache, &self.tokens[prompt.cached..], &mut logits)?;
+        loop {
+            let mask = constraint.as_mut().map(Constraint::mask).transpose()?;
+            // Some models have logits for ids that the tokenizer does not know.
+            let known = &logits[..logits.len().min(tokenizer.vocabulary_size())];
+            let token = sampler.choose(known, &self.tokens, mask.as_ref())?;
+            self.tokens.push(token);
+            generated.push(token);
+
+            let ends = tokenizer.ends_generation(token);
+            let shown = stream.text().len();
+            if !ends {
+                if let Some(constraint) = &mut constraint {
+                    constraint.accept(token)?;
+                }
+                stream.push(tokenizer.token_bytes(token));
+            }
+            let cut = stream.is_stopped();
+            let finish = if ends || cut {
+                Some(FinishReason::Stop)
+            } else if generated.len() >= request.maximum_tokens as usize {
+                Some(FinishReason::Length)
+            } else if self.cache.len() >= context_length {
+                Some(FinishReason::Context)
+            } else {
+                None
+            };
+            if finish.is_some() {
+                stream.finish();
+            }
+            let event =
+                TokenEvent { token, text: &stream.text()[shown..], index: count(generated.len() - 1) };
+            let cancelled = on_token(&event).is_break();
+            let finish = finish.or(cancelled.then_some(FinishReason::Cancelled));
+            if let Some(finish) = finish {
+                stream.finish();
+                let text = stream.text().to_string();
+                return Ok(Outcome { finish, generated, text, cut, logits });
+            }
+            model.model.forward(&mut self.cache, &[token], &mut logits)?;
+        }
+    }
+
+    /// Brings `tokens` and `segments` in line after a generation.
+    fn settle(&mut self, outcome: &Outcome, prompt_tokens: usize) {
+        let tokenizer = &self.model.tokenizer;
+        let mut text = outcome.text.as_str();
+        if outcome.cut {
+            // The tokens of the stop text, and one that it begins within, are not part of the conversation.
+            let mut decoder = Utf8Decoder::default();
+            let mut decoded = String::new();
+            let mut kept = (0, 0);
+            for (index, &token) in outcome.generated.iter().enumerate() {
+                decoder.push(tokenizer.token_bytes(token), &mut decoded);
+                if decoded.len() > outcome.text.len() {
+                    break;
+                }
+                if decoder.is_empty() {
+                    kept = (index + 1, decoded.len());
+                }
+            }
+            self.tokens.truncate(prompt_tokens + kept.0);
+            self.cache.truncate(self.cache.len().min(self.tokens.len()));
+            text = &outcome.text[..kept.1];
+        }
+        if !text.is_empty() {
+            match self.segments.last_mut() {
+                Some(Segment::Text(last)) => last.push_str(text),
+                _ => self.segments.push(Segment::Text(text.to_string())),
+            }
+        }
+        if let Some(&last) = outcome.generated.last()
+            && tokenizer.ends_generation(last)
+        {
+            self.segments.push(Segment::Control(last));
+        }
+    }
+}
+
+/// If `new` begins with `old`: what of it is left, and what stands before that.
+fn continuation(old: &[Segment], new: &[Segment]) -> Option<(Vec<Segment>, Before)> {
+    let (last, whole) = old.split_last()?;
+    let rest = new.strip_prefix(whole)?;
+    let (first, rest) = rest.split_first()?;
+    match (last, first) {
+        (Segment::Control(held), Segment::Control(wanted)) if held == wanted => {
+            Some((rest.to_vec(), Before::Boundary))
+        }
+        (Segment::Text(held), Segment::Text(wanted)) => {
+            let more = wanted.strip_prefix(held.as_str())?;
+            let more = (!more.is_empty()).then(|| Segment::Text(more.to_string()));
+            Some((more.into_iter().chain(rest.iter().cloned()).collect(), Before::Text))
+        }
+        _ => None,
+    }
+}
+
+fn check(request: &GenerateRequest) -> Result<(), LlmError> {
+    let problem = if request.messages.iter().all(|message| message.content.trim().is_empty()) {
+        "the messages hold no text; say something".to_string()
+    } else if request.maximum_tokens == 0 {
+        "maximum_tokens is 0; allow at least one".to_string()
+    } else if request.stop.len() > MAXIMUM_STOPS {
+        format!("{} stop texts are more than the {MAXIMUM_STOPS} allowed", request.stop.len())
+    } else if request.stop.iter().any(String::is_empty) {
+        "a stop text is empty and would end every output at once; leave it out".to_string()
+    } else if request.stop.iter().any(|stop| stop.len() > MAXIMUM_STOP_BYTES) {
+        format!("a stop text has more than the {MAXIMUM_STOP_BYTES} bytes allowed")
+    } else {
+        return Ok(());
+    };
+    Err(LlmError::InvalidRequest { message: problem })
+}
+
+/// Counts are bounded by context lengths, which are 32-bit.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
