@@ -1,0 +1,254 @@
+//! Element formats: decoding rows to f32 or to ternary codes, and encoding rows for tests and generated models.
+//!
+//! The layouts are ggml's; see [`crate::gguf::TensorType`] for each in words.
+
+use half::{bf16, f16};
+
+use crate::gguf::TensorType;
+
+/// Elements of a TQ1_0 or TQ2_0 block.
+pub(crate) const TERNARY_BLOCK: usize = 256;
+/// Elements of an I2_S unit; two of them are as long as a TQ block.
+pub(crate) const I2S_UNIT: usize = 128;
+/// Elements of a Q8_0 or Q4_0 block.
+pub(crate) const QUANTIZED_BLOCK: usize = 32;
+
+fn half_at(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// The f32 scale that follows the packed codes of an I2_S tensor of `elements` weights.
+pub(crate) fn i2s_scale(tensor: &[u8], elements: usize) -> f32 {
+    let at = elements / 4;
+    f32::from_le_bytes([tensor[at], tensor[at + 1], tensor[at + 2], tensor[at + 3]])
+}
+
+/// Unpacks the codes (weight + 1: 0, 1 or 2) of one ternary block of `codes.len()` elements: 256 for TQ types,
+/// 128 for I2_S. Code 3, which no writer produces, becomes what it decodes to.
+pub(crate) fn ternary_codes(tensor_type: TensorType, block: &[u8], codes: &mut [u8]) {
+    match tensor_type {
+        TensorType::Tq2_0 => {
+            for (codes, bytes) in codes.chunks_exact_mut(128).zip(block.chunks_exact(32)) {
+                for (place, codes) in codes.chunks_exact_mut(32).enumerate() {
+                    for (code, byte) in codes.iter_mut().zip(bytes) {
+                        // ggml's code 3 would be a weight of +2; no ternary file has it, and it is taken as +1.
+                        *code = ((byte >> (2 * place)) & 3).min(2);
+                    }
+                }
+            }
+        }
+        TensorType::Tq1_0 => {
+            digits(&block[..32], &mut codes[..160]);
+            digits(&block[32..48], &mut codes[160..240]);
+            digits(&block[48..52], &mut codes[240..256]);
+        }
+        _ => {
+            for (place, codes) in codes.chunks_exact_mut(32).enumerate() {
+                for (code, byte) in codes.iter_mut().zip(block) {
+                    let bits = (byte >> (6 - 2 * place)) & 3;
+                    // Code 3 is zero in the reference decoder.
+                    *code = if bits == 3 { 1 } else { bits };
+                }
+            }
+        }
+    }
+}
+
+/// Base-3 digits of TQ1_0: digit `place` of every byte, then the next place.
+fn digits(bytes: &[u8], codes: &mut [u8]) {
+    let mut power = 1u8;
+    for codes in codes.chunks_exact_mut(bytes.len()) {
+        for (code, byte) in codes.iter_mut().zip(bytes) {
+            *code = ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
+        }
+        power = power.wrapping_mul(3);
+    }
+}
+
+/// Decodes one row of `out.len()` elements from `row`. `scale` is the tensor's scale for I2_S and unused otherwise.
+pub(crate) fn decode_row(tensor_type: TensorType, row: &[u8], scale: f32, out: &mut [f32]) {
+    match tensor_type {
+        TensorType::F32 => {
+            for (value, raw) in out.iter_mut().zip(row.chunks_exact(4)) {
+                *value = f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]);
+            }
+        }
+        TensorType::F16 => {
+            for (value, raw) in out.iter_mut().zip(row.chunks_exact(2)) {
+                *value = f16::from_le_bytes([raw[0], raw[1]]).to_f32();
+            }
+        }
+        TensorType::Bf16 => {
+            for (value, raw) in out.iter_mut().zip(row.chunks_exact(2)) {
+                *value = bf16::from_le_bytes([raw[0], raw[1]]).to_f32();
+            }
+        }
+        TensorType::Q8_0 => {
+            for (values, block) in out.chunks_exact_mut(QUANTIZED_BLOCK).zip(row.chunks_exact(34)) {
+                let scale = half_at(block, 0);
+                for (value, &code) in values.iter_mut().zip(&block[2..]) {
+                    *value = f32::from(code as i8) * scale;
+                }
+            }
+        }
+        TensorType::Q4_0 => {
+            for (values, block) in out.chunks_exact_mut(QUANTIZED_BLOCK).zip(row.chunks_exact(18)) {
+                let scale = half_at(block, 0);
+                for (number, &byte) in block[2..].iter().enumerate() {
+                    values[number] = (f32::from(byte & 15) - 8.0) * scale;
+                    values[number + 16] = (f32::from(byte >> 4) - 8.0) * scale;
+                }
+            }
+        }
+        TensorType::Tq2_0 | TensorType::Tq1_0 => {
+            let bytes = if tensor_type == TensorType::Tq2_0 { 66 } else { 54 };
+            let mut codes = [0; TERNARY_BLOCK];
+            for (values, block) in out.chunks_exact_mut(TERNARY_BLOCK).zip(row.chunks_exact(bytes)) {
+                let scale = half_at(block, bytes - 2);
+                ternary_codes(tensor_type, block, &mut codes);
+                for (value, &code) in values.iter_mut().zip(&codes) {
+                    *value = (f32::from(code) - 1.0) * scale;
+                }
+            }
+        }
+        TensorType::I2S => {
+            let mut codes = [0; I2S_UNIT];
+            for (values, block) in out.chunks_exact_mut(I2S_UNIT).zip(row.chunks_exact(32)) {
+                ternary_codes(tensor_type, block, &mut codes);
+                for (value, &code) in values.iter_mut().zip(&codes) {
+                    *value = (f32::from(code) - 1.0) * scale;
+                }
+            }
+        }
+        TensorType::Other(_) => out.fill(0.0),
+    }
+}
+
+/// Encodes `row` as `tensor_type` at the end of `out`. Ternary types take each block's largest magnitude as its
+/// scale; I2_S takes `scale` (the tensor's largest magnitude), and its trailer comes from [`encode_i2s_trailer`].
+///
+/// # Panics
+/// When the row is not whole blocks, or for [`TensorType::Other`]: callers are generators with fixed shapes.
+pub fn encode_row(tensor_type: TensorType, row: &[f32], scale: f32, out: &mut Vec<u8>) {
+    match tensor_type {
+        TensorType::F32 => row.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
+        TensorType::F16 => {
+            row.iter().for_each(|&value| out.extend_from_slice(&f16::from_f32(value).to_le_bytes()));
+        }
+        TensorType::Bf16 => {
+            row.iter().for_each(|&value| out.extend_from_slice(&bf16::from_f32(value).to_le_bytes()));
+        }
+        TensorType::Q8_0 => row.chunks(QUANTIZED_BLOCK).for_each(|block| encode_q8_0(block, out)),
+        TensorType::Q4_0 => row.chunks(QUANTIZED_BLOCK).for_each(|block| encode_q4_0(block, out)),
+        TensorType::Tq2_0 | TensorType::Tq1_0 => {
+            for block in row.chunks(TERNARY_BLOCK) {
+                let scale = f16::from_f32(maximum(block));
+                let codes = codes_of(block, scale.to_f32());
+                if tensor_type == TensorType::Tq2_0 {
+                    pack_tq2_0(&codes, out);
+                } else {
+                    pack_tq1_0(&codes, out);
+                }
+                out.extend_from_slice(&scale.to_le_bytes());
+            }
+        }
+        TensorType::I2S => {
+            for unit in row.chunks(I2S_UNIT) {
+                let codes = codes_of(unit, scale);
+                for byte in 0..32 {
+                    let packed = (0..4).fold(0, |bits, group| bits << 2 | codes[group * 32 + byte]);
+                    out.push(packed);
+                }
+            }
+        }
+        TensorType::Other(_) => panic!("only types with a known layout can be encoded"),
+    }
+}
+
+/// Appends what follows the packed rows of an I2_S tensor: its scale and padding.
+pub fn encode_i2s_trailer(scale: f32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&scale.to_le_bytes());
+    out.extend_from_slice(&[0; 28]);
+}
+
+fn maximum(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |most, value| value.abs().max(most))
+}
+
+fn codes_of(values: &[f32], scale: f32) -> Vec<u8> {
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    values.iter().map(|value| ((value * inverse).round().clamp(-1.0, 1.0) + 1.0) as u8).collect()
+}
+
+fn encode_q8_0(block: &[f32], out: &mut Vec<u8>) {
+    let scale = maximum(block) / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    out.extend_from_slice(&f16::from_f32(scale).to_le_bytes());
+    out.extend(block.iter().map(|value| (value * inverse).round() as i8 as u8));
+}
+
+fn encode_q4_0(block: &[f32], out: &mut Vec<u8>) {
+    let extreme =
+        block.iter().fold(0.0f32, |most, &value| if value.abs() > most.abs() { value } else { most });
+    let scale = extreme / -8.0;
+    let inverse = if scale != 0.0 { 1.0 / scale } else { 0.0 };
+    let code = |value: f32| ((value * inverse + 8.5) as u8).min(15);
+    out.extend_from_slice(&f16::from_f32(scale).to_le_bytes());
+    out.extend((0..16).map(|number| code(block[number]) | code(block[number + 16]) << 4));
+}
+
+fn pack_tq2_0(codes: &[u8], out: &mut Vec<u8>) {
+    for half in codes.chunks(128) {
+        out.extend(
+            (0..32).map(|byte| (0..4).fold(0, |bits, group| bits | half[group * 32 + byte] << (2 * group))),
+        );
+    }
+}
+
+fn pack_tq1_0(codes: &[u8], out: &mut Vec<u8>) {
+    // Five base-3 digits as a fraction of 243, scaled to 256 and rounded up, so that multiplying by three carries
+    // the digits out one by one.
+    let byte = |digits: &mut dyn Iterator<Item = u8>| {
+        let number = digits.fold(0u16, |number, digit| number * 3 + u16::from(digit));
+        (number * 256).div_ceil(243) as u8
+    };
+    for at in 0..32 {
+        out.push(byte(&mut (0..5).map(|place| codes[place * 32 + at])));
+    }
+    for at in 0..16 {
+        out.push(byte(&mut (0..5).map(|place| codes[160 + place * 16 + at])));
+    }
+    for at in 0..4 {
+        out.push(byte(&mut (0..5).map(|place| if place < 4 { codes[240 + place * 4 + at] } else { 0 })));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ternary_types_decode_to_what_was_encoded() {
+        let row: Vec<f32> = (0..512).map(|i| [0.5, 0.0, -0.5][(i * 7 + i / 3) % 3]).collect();
+        for tensor_type in [TensorType::Tq1_0, TensorType::Tq2_0, TensorType::I2S] {
+            let (mut bytes, mut decoded) = (Vec::new(), vec![0.0; 512]);
+            encode_row(tensor_type, &row, 0.5, &mut bytes);
+            assert_eq!(bytes.len() as u64, tensor_type.row_bytes(512).unwrap());
+            decode_row(tensor_type, &bytes, 0.5, &mut decoded);
+            assert_eq!(decoded, row, "{tensor_type:?}");
+        }
+    }
+
+    #[test]
+    fn quantized_types_stay_within_half_a_step() {
+        let row: Vec<f32> = (0..256).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        for (tensor_type, step) in [(TensorType::Q8_0, 1.0 / 127.0), (TensorType::Q4_0, 1.0 / 8.0)] {
+            let (mut bytes, mut decoded) = (Vec::new(), vec![0.0; 256]);
+            encode_row(tensor_type, &row, 0.0, &mut bytes);
+            decode_row(tensor_type, &bytes, 0.0, &mut decoded);
+            for (value, original) in decoded.iter().zip(&row) {
+                assert!((value - original).abs() <= step * 1.01, "{tensor_type:?}: {value} {original}");
+            }
+        }
+    }
+}

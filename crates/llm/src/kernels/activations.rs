@@ -1,0 +1,77 @@
+//! A batch of tokens quantized to 8 bits, as the quantized kernels take it.
+
+use super::Kernels;
+
+/// How activations are quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// One scale for every 32 columns (Q8_0 and Q4_0 weights).
+    Blocks,
+    /// One scale for a token (ternary weights).
+    Token,
+}
+
+/// Quantized activations of a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Activations {
+    precision: Precision,
+    columns: usize,
+    /// `[tokens][columns]`, each in ±127.
+    values: Vec<i8>,
+    /// Blocks: `[tokens][columns / 32]`, the value of one step. Token: `[tokens]`, steps per unit.
+    scales: Vec<f32>,
+    /// Sums of values. Blocks: `[tokens][columns / 32]`. Token: `[tokens][columns / 128]`.
+    sums: Vec<i32>,
+}
+
+impl Activations {
+    /// Quantizes `x`, which is `[tokens][columns]`. `columns` is a multiple of 32 for blocks, of 128 for tokens.
+    pub fn new(kernels: Kernels, precision: Precision, columns: usize, x: &[f32]) -> Self {
+        let tokens = x.len() / columns;
+        let (scales_each, sums_each) = Self::extents(precision, columns);
+        let mut out = Self {
+            precision,
+            columns,
+            values: vec![0; tokens * columns],
+            scales: vec![0.0; tokens * scales_each],
+            sums: vec![0; tokens * sums_each],
+        };
+        for (token, x) in x.chunks_exact(columns).enumerate() {
+            let values = &mut out.values[token * columns..][..columns];
+            let scales = &mut out.scales[token * scales_each..][..scales_each];
+            let sums = &mut out.sums[token * sums_each..][..sums_each];
+            match precision {
+                Precision::Blocks => kernels.quantize_blocks(x, values, scales, sums),
+                Precision::Token => scales[0] = kernels.quantize_token(x, values, sums),
+            }
+        }
+        out
+    }
+
+    fn extents(precision: Precision, columns: usize) -> (usize, usize) {
+        match precision {
+            Precision::Blocks => (columns / 32, columns / 32),
+            Precision::Token => (1, columns / 128),
+        }
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.values.len() / self.columns
+    }
+
+    /// Elements of a token.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Values, scales and sums of token `token`.
+    pub fn token(&self, token: usize) -> (&[i8], &[f32], &[i32]) {
+        let (scales_each, sums_each) = Self::extents(self.precision, self.columns);
+        (
+            &self.values[token * self.columns..][..self.columns],
+            &self.scales[token * scales_each..][..scales_each],
+            &self.sums[token * sums_each..][..sums_each],
+        )
+    }
+}

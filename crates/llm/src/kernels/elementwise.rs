@@ -1,0 +1,202 @@
+//! The loops that are written once: plain Rust whose float operations are each rounded on their own, so compiling
+//! them for a wider instruction set cannot change a bit. The kernels of each instruction set instantiate them.
+
+/// Virtual lanes of a float sum: element `i` is added to lane `i mod 16`.
+pub(crate) const LANES: usize = 16;
+
+/// The fixed reduction tree: 16 → 8 → 4 → 2 → 1, lane `i` with lane `i + half`.
+#[inline(always)]
+pub(crate) fn reduce(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Sum of squares over the virtual lanes.
+#[inline(always)]
+pub(crate) fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] += chunk[i] * chunk[i];
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value * value;
+    }
+    reduce(&lanes)
+}
+
+/// `out[i] = x[i] / sqrt(mean(x²) + epsilon) · weight[i]`.
+#[inline(always)]
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let mean = sum_of_squares(x) / x.len() as f32;
+    let scale = 1.0 / (mean + epsilon).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
+}
+
+/// Adding and subtracting this rounds an f32 of magnitude below 2²² to the nearest integer, ties to even.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// e to the `x`, to about two units in the last place (Cephes `expf`). Saturates at the ends of the f32 range.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const HIGHEST: f32 = 88.0;
+    const LOWEST: f32 = -87.0;
+    const LOG2_HIGH: f32 = 0.693_359_4;
+    const LOG2_LOW: f32 = -2.121_944_4e-4;
+    let x = if x > HIGHEST { HIGHEST } else { x };
+    let x = if x < LOWEST { LOWEST } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
+    let n = shifted - ROUNDING;
+    let r = x - n * LOG2_HIGH - n * LOG2_LOW;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 0.5;
+    let fraction = p * (r * r) + r + 1.0;
+    // The low bits of `shifted` are the integer; moved into the exponent field they make 2ⁿ.
+    let power = shifted.to_bits().wrapping_add(127) << 23;
+    fraction * f32::from_bits(power)
+}
+
+/// SwiGLU: `gate[i] = silu(gate[i]) · up[i]`.
+#[inline(always)]
+pub(crate) fn silu_multiply(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = *gate;
+        *gate = x / (1.0 + exp(-x)) * up;
+    }
+}
+
+/// BitNet's feed-forward: `gate[i] = relu(gate[i])² · up[i]`.
+#[inline(always)]
+pub(crate) fn squared_relu_multiply(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = if *gate > 0.0 { *gate } else { 0.0 };
+        *gate = x * x * up;
+    }
+}
+
+/// `x[i] += y[i]`.
+#[inline(always)]
+pub(crate) fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// Turns scores into probabilities in place. The sum runs over the virtual lanes.
+#[inline(always)]
+pub(crate) fn softmax(scores: &mut [f32]) {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in scores.chunks(LANES) {
+        for (most, &score) in most.iter_mut().zip(chunk) {
+            *most = larger(*most, score);
+        }
+    }
+    let maximum = most.iter().fold(f32::NEG_INFINITY, |a, &b| larger(a, b));
+    let mut lanes = [0.0; LANES];
+    for chunk in scores.chunks_mut(LANES) {
+        for (lane, score) in lanes.iter_mut().zip(chunk) {
+            *score = exp(*score - maximum);
+            *lane += *score;
+        }
+    }
+    let inverse = 1.0 / reduce(&lanes);
+    for score in scores {
+        *score *= inverse;
+    }
+}
+
+/// Largest magnitude, by comparing bits: independent of order, and NaN wins.
+#[inline(always)]
+fn largest_magnitude(x: &[f32]) -> f32 {
+    let mut bits = 0;
+    for value in x {
+        bits = bits.max(value.to_bits() & 0x7fff_ffff);
+    }
+    f32::from_bits(bits)
+}
+
+/// `round(x · scale)`, ties to even, held to ±127.
+#[inline(always)]
+fn to_code(x: f32, scale: f32) -> i8 {
+    let scaled = x * scale;
+    let scaled = if scaled > 127.0 { 127.0 } else { scaled };
+    let scaled = if scaled < -127.0 { -127.0 } else { scaled };
+    // The low byte of the shifted number is the integer in two's complement; NaN becomes 0.
+    let bits = (scaled + ROUNDING).to_bits();
+    if scaled.is_nan() { 0 } else { bits as i8 }
+}
+
+/// Quantizes blocks of 32: `scales[b] = max|x| / 127`, codes `round(x · 127 / max|x|)`, `sums[b]` the codes' sum.
+#[inline(always)]
+pub(crate) fn quantize_blocks(x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+    let blocks = x.chunks_exact(32).zip(values.chunks_exact_mut(32));
+    for (((x, values), scale), sum) in blocks.zip(scales).zip(sums) {
+        let largest = largest_magnitude(x);
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        *scale = largest / 127.0;
+        let mut total = 0;
+        for (value, &x) in values.iter_mut().zip(x) {
+            *value = to_code(x, inverse);
+            total += i32::from(*value);
+        }
+        *sum = total;
+    }
+}
+
+/// Smallest magnitude that BitNet scales to full range; keeps a zero vector from dividing by zero.
+const SMALLEST_LARGEST: f32 = 1e-5;
+
+/// Quantizes a token as BitNet does: codes `round(x · s)` with `s = 127 / max(max|x|, 1e-5)`, which is returned;
+/// `sums[u]` is the sum of the codes of unit `u` of 128.
+#[inline(always)]
+pub(crate) fn quantize_token(x: &[f32], values: &mut [i8], sums: &mut [i32]) -> f32 {
+    let largest = largest_magnitude(x);
+    let scale = 127.0 / if largest < SMALLEST_LARGEST { SMALLEST_LARGEST } else { largest };
+    for ((x, values), sum) in x.chunks_exact(128).zip(values.chunks_exact_mut(128)).zip(sums) {
+        let mut total = 0;
+        for (value, &x) in values.iter_mut().zip(x) {
+            *value = to_code(x, scale);
+            total += i32::from(*value);
+        }
+        *sum = total;
+    }
+    scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_to_the_exact_value() {
+        for step in -8700..8800 {
+            let x = step as f32 / 100.0;
+            let exact = libm::exp(f64::from(x));
+            let relative = (f64::from(exp(x)) - exact).abs() / exact;
+            assert!(relative < 3e-7, "exp({x}) is off by {relative}");
+        }
+    }
+
+    #[test]
+    fn codes_round_half_to_even_and_stay_in_range() {
+        let codes: Vec<i8> = [0.5, 1.5, 2.5, -0.5, -1.5, 1e9, -1e9, f32::NAN].map(|x| to_code(x, 1.0)).into();
+        assert_eq!(codes, [0, 2, 2, 0, -2, 127, -127, 0]);
+    }
+}

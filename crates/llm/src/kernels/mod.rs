@@ -1,0 +1,218 @@
+//! Compute kernels: one file per instruction set, one signature, one dispatch point.
+//!
+//! - [`Kernels`]: the chosen instruction set; its methods are the only way to a kernel.
+//! - [`Activations`]: a batch of tokens quantized to 8 bits.
+//! - `scalar`: the definition. `avx2`: the same bits, faster. `elementwise`: loops shared by both.
+//!
+//! Quantized matrices are row-interleaved: eight rows make a group, each 32-byte vector of a group holds four bytes
+//! of every row, so that a SIMD lane of 32 bits is one row:
+//!
+//! ```text
+//! Q4_0 block of 32 columns, 144 bytes: 8 f16 scales, then 4 vectors; byte k of row r in vector v holds column
+//!      4v + k in its low and 16 + 4v + k in its high nibble
+//! Q8_0 block of 32 columns, 272 bytes: 8 f16 scales, then 8 vectors; byte k of row r in vector v is column 4v + k
+//! ternary unit of 128 columns, 256 bytes: 8 vectors; bits 2l of byte k of row r in vector v hold the code
+//!      (weight + 1) of column 16v + 4l + k. With a scale per block, 8 f16 scales come before every two units.
+//! ```
+
+mod activations;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod elementwise;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use activations::{Activations, Precision};
+
+/// Rows of a group.
+pub(crate) const GROUP_ROWS: usize = 8;
+/// Bytes of the eight f16 scales of a block.
+pub(crate) const SCALE_BYTES: usize = 16;
+/// Bytes of a Q4_0 block of eight rows.
+pub(crate) const Q4_BLOCK_BYTES: usize = SCALE_BYTES + 128;
+/// Bytes of a Q8_0 block of eight rows.
+pub(crate) const Q8_BLOCK_BYTES: usize = SCALE_BYTES + 256;
+/// Bytes of a ternary unit of 128 columns of eight rows.
+pub(crate) const UNIT_BYTES: usize = 256;
+
+/// Element type of a float matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FloatType {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl FloatType {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Where the scales of a ternary matrix are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum TernaryScale {
+    /// In the packed data, one for every row and 256 columns.
+    PerBlock,
+    /// One for the whole matrix.
+    PerTensor(f32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InstructionSet {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+/// The instruction set that kernels run on. Which one it is never changes a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernels(InstructionSet);
+
+impl Default for Kernels {
+    fn default() -> Self {
+        Self::detect()
+    }
+}
+
+/// Calls the kernel of the chosen instruction set.
+macro_rules! dispatch {
+    ($self:ident, $name:ident ( $($argument:expr),* )) => {
+        match $self.0 {
+            InstructionSet::Scalar => scalar_or_shared::$name($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Avx2` is only constructed by `detect`, after the CPU said that it has AVX2 and F16C.
+            InstructionSet::Avx2 => unsafe { avx2::$name($($argument),*) },
+        }
+    };
+}
+
+/// The scalar kernels and the shared loops under one name.
+mod scalar_or_shared {
+    pub(super) use super::elementwise::*;
+    pub(super) use super::scalar::*;
+}
+
+impl Kernels {
+    /// The reference kernels.
+    pub fn scalar() -> Self {
+        Self(InstructionSet::Scalar)
+    }
+
+    /// The fastest kernels of this machine.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+            return Self(InstructionSet::Avx2);
+        }
+        Self::scalar()
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            InstructionSet::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => "AVX2",
+        }
+    }
+
+    /// Q4_0 groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
+    pub(crate) fn q4_0(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
+        dispatch!(self, q4_0(packed, activations, out));
+    }
+
+    /// Q8_0 groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
+    pub(crate) fn q8_0(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
+        dispatch!(self, q8_0(packed, activations, out));
+    }
+
+    /// Ternary groups times token-quantized tokens; `out` is `[tokens][rows of the groups]`.
+    pub(crate) fn ternary(
+        self,
+        packed: &[u8],
+        scale: TernaryScale,
+        activations: &Activations,
+        out: &mut [f32],
+    ) {
+        dispatch!(self, ternary(packed, scale, activations, out));
+    }
+
+    /// Float rows times tokens; `x` is `[tokens][columns]`, `out` is `[tokens][rows]`.
+    pub(crate) fn float_rows(
+        self,
+        float: FloatType,
+        rows: &[u8],
+        columns: usize,
+        x: &[f32],
+        out: &mut [f32],
+    ) {
+        dispatch!(self, float_rows(float, rows, columns, x, out));
+    }
+
+    /// `out[p] = (query · keys[p]) · scale` over f16 keys that start every `stride` elements.
+    pub(crate) fn attention_scores(
+        self,
+        query: &[f32],
+        keys: &[u16],
+        stride: usize,
+        scale: f32,
+        out: &mut [f32],
+    ) {
+        dispatch!(self, attention_scores(query, keys, stride, scale, out));
+    }
+
+    /// `out[d] = Σ probabilities[p] · values[p][d]` over f16 values that start every `stride` elements.
+    pub(crate) fn attention_values(
+        self,
+        probabilities: &[f32],
+        values: &[u16],
+        stride: usize,
+        out: &mut [f32],
+    ) {
+        dispatch!(self, attention_values(probabilities, values, stride, out));
+    }
+
+    /// Rounds to half precision, ties to even.
+    pub(crate) fn to_half(self, x: &[f32], out: &mut [u16]) {
+        dispatch!(self, to_half(x, out));
+    }
+
+    /// `out = x / rms(x) · weight`.
+    pub(crate) fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        dispatch!(self, rms_norm(x, weight, epsilon, out));
+    }
+
+    /// Scores to probabilities, in place.
+    pub(crate) fn softmax(self, scores: &mut [f32]) {
+        dispatch!(self, softmax(scores));
+    }
+
+    /// `gate = silu(gate) · up`.
+    pub(crate) fn silu_multiply(self, gate: &mut [f32], up: &[f32]) {
+        dispatch!(self, silu_multiply(gate, up));
+    }
+
+    /// `gate = relu(gate)² · up`.
+    pub(crate) fn squared_relu_multiply(self, gate: &mut [f32], up: &[f32]) {
+        dispatch!(self, squared_relu_multiply(gate, up));
+    }
+
+    /// `x += y`.
+    pub(crate) fn add(self, x: &mut [f32], y: &[f32]) {
+        dispatch!(self, add(x, y));
+    }
+
+    fn quantize_blocks(self, x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+        dispatch!(self, quantize_blocks(x, values, scales, sums));
+    }
+
+    fn quantize_token(self, x: &[f32], values: &mut [i8], sums: &mut [i32]) -> f32 {
+        dispatch!(self, quantize_token(x, values, sums))
+    }
+}

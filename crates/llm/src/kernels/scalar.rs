@@ -1,0 +1,179 @@
+//! The reference kernels: plain loops that define every bit of the results.
+//!
+//! Quantized matrices are row-interleaved in groups of eight rows (layouts in [`super`]); each row has one f32
+//! accumulator that its blocks enter in ascending order, multiply and add rounded separately.
+
+use half::{bf16, f16};
+
+use super::elementwise::{LANES, reduce};
+use super::{
+    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES,
+};
+
+fn scale_of(block: &[u8], row: usize) -> f32 {
+    f16::from_le_bytes([block[2 * row], block[2 * row + 1]]).to_f32()
+}
+
+/// Runs `row_product(group bytes, row in group, token)` for all rows and tokens; `out` is `[tokens][rows]`.
+fn for_each_row(
+    packed: &[u8],
+    group_bytes: usize,
+    activations: &Activations,
+    out: &mut [f32],
+    row_product: impl Fn(&[u8], usize, usize) -> f32,
+) {
+    let rows = packed.len() / group_bytes * GROUP_ROWS;
+    for (number, group) in packed.chunks_exact(group_bytes).enumerate() {
+        for token in 0..activations.tokens() {
+            for row in 0..GROUP_ROWS {
+                out[token * rows + number * GROUP_ROWS + row] = row_product(group, row, token);
+            }
+        }
+    }
+}
+
+/// Q4_0 rows times tokens.
+pub(crate) fn q4_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    let blocks = activations.columns() / 32;
+    for_each_row(packed, blocks * Q4_BLOCK_BYTES, activations, out, |group, row, token| {
+        let (values, scales, sums) = activations.token(token);
+        let mut accumulator = 0.0;
+        for (number, block) in group.chunks_exact(Q4_BLOCK_BYTES).enumerate() {
+            let mut dot = 0i32;
+            for vector in 0..4 {
+                for byte in 0..4 {
+                    let code = block[SCALE_BYTES + vector * 32 + row * 4 + byte];
+                    let column = number * 32 + vector * 4 + byte;
+                    dot += i32::from(code & 15) * i32::from(values[column]);
+                    dot += i32::from(code >> 4) * i32::from(values[column + 16]);
+                }
+            }
+            dot -= 8 * sums[number];
+            accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
+        }
+        accumulator
+    });
+}
+
+/// Q8_0 rows times tokens.
+pub(crate) fn q8_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    let blocks = activations.columns() / 32;
+    for_each_row(packed, blocks * Q8_BLOCK_BYTES, activations, out, |group, row, token| {
+        let (values, scales, _) = activations.token(token);
+        let mut accumulator = 0.0;
+        for (number, block) in group.chunks_exact(Q8_BLOCK_BYTES).enumerate() {
+            let mut dot = 0i32;
+            for vector in 0..8 {
+                for byte in 0..4 {
+                    let code = block[SCALE_BYTES + vector * 32 + row * 4 + byte] as i8;
+                    dot += i32::from(code) * i32::from(values[number * 32 + vector * 4 + byte]);
+                }
+            }
+            accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
+        }
+        accumulator
+    });
+}
+
+/// Dot product of `row` of a 128-column unit of codes with `values`, code offset not yet taken off.
+fn unit_dot(unit: &[u8], row: usize, values: &[i8]) -> i32 {
+    let mut dot = 0i32;
+    for vector in 0..8 {
+        for byte in 0..4 {
+            let codes = unit[vector * 32 + row * 4 + byte];
+            for place in 0..4 {
+                let code = (codes >> (2 * place)) & 3;
+                dot += i32::from(code) * i32::from(values[vector * 16 + place * 4 + byte]);
+            }
+        }
+    }
+    dot
+}
+
+/// Ternary rows times tokens; the result is divided by the token's scale.
+pub(crate) fn ternary(packed: &[u8], scale: TernaryScale, activations: &Activations, out: &mut [f32]) {
+    let units = activations.columns() / 128;
+    match scale {
+        TernaryScale::PerBlock => {
+            let block_bytes = SCALE_BYTES + 2 * UNIT_BYTES;
+            for_each_row(packed, units / 2 * block_bytes, activations, out, |group, row, token| {
+                let (values, scales, sums) = activations.token(token);
+                let mut accumulator = 0.0;
+                for (number, block) in group.chunks_exact(block_bytes).enumerate() {
+                    let mut dot = 0;
+                    for (within, unit) in block[SCALE_BYTES..].chunks_exact(UNIT_BYTES).enumerate() {
+                        let at = number * 2 + within;
+                        dot += unit_dot(unit, row, &values[at * 128..][..128]) - sums[at];
+                    }
+                    accumulator += dot as f32 * scale_of(block, row);
+                }
+                accumulator / scales[0]
+            });
+        }
+        TernaryScale::PerTensor(scale) => {
+            for_each_row(packed, units * UNIT_BYTES, activations, out, |group, row, token| {
+                let (values, scales, sums) = activations.token(token);
+                let mut dot = 0;
+                for (at, unit) in group.chunks_exact(UNIT_BYTES).enumerate() {
+                    dot += unit_dot(unit, row, &values[at * 128..][..128]) - sums[at];
+                }
+                dot as f32 * scale / scales[0]
+            });
+        }
+    }
+}
+
+fn float_at(float: FloatType, row: &[u8], column: usize) -> f32 {
+    match float {
+        FloatType::F32 => {
+            let at = column * 4;
+            f32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
+        }
+        FloatType::F16 => f16::from_le_bytes([row[2 * column], row[2 * column + 1]]).to_f32(),
+        FloatType::Bf16 => bf16::from_le_bytes([row[2 * column], row[2 * column + 1]]).to_f32(),
+    }
+}
+
+/// Float rows times tokens: `rows` holds whole rows of `columns` floats, `x` is `[tokens][columns]`, `out` is
+/// `[tokens][rows]`. Element `i` is added to virtual lane `i mod 16`; the lanes meet in a fixed tree.
+pub(crate) fn float_rows(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
+    let row_count = rows.len() / (columns * float.bytes());
+    for (number, row) in rows.chunks_exact(columns * float.bytes()).enumerate() {
+        for (token, x) in x.chunks_exact(columns).enumerate() {
+            let mut lanes = [0.0; LANES];
+            for (column, x) in x.iter().enumerate() {
+                lanes[column % LANES] += float_at(float, row, column) * x;
+            }
+            out[token * row_count + number] = reduce(&lanes);
+        }
+    }
+}
+
+/// Attention scores of one query head: `out[p] = (query · keys[p]) · scale`, where row `p` of the f16 `keys`
+/// starts at `p · stride`.
+pub(crate) fn attention_scores(query: &[f32], keys: &[u16], stride: usize, scale: f32, out: &mut [f32]) {
+    for (position, out) in out.iter_mut().enumerate() {
+        let mut lanes = [0.0; LANES];
+        for (column, (key, query)) in keys[position * stride..].iter().zip(query).enumerate() {
+            lanes[column % LANES] += f16::from_bits(*key).to_f32() * query;
+        }
+        *out = reduce(&lanes) * scale;
+    }
+}
+
+/// Attention output of one query head: `out[d] = Σ probabilities[p] · values[p][d]`, positions ascending.
+pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: usize, out: &mut [f32]) {
+    out.fill(0.0);
+    for (position, probability) in probabilities.iter().enumerate() {
+        for (out, value) in out.iter_mut().zip(&values[position * stride..]) {
+            *out += probability * f16::from_bits(*value).to_f32();
+        }
+    }
+}
+
+/// Rounds to half precision, ties to even.
+pub(crate) fn to_half(x: &[f32], out: &mut [u16]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = f16::from_f32(*x).to_bits();
+    }
+}

@@ -1,0 +1,305 @@
+//! Weight matrices: repacked when quantized, read from the file when float, multiplied by rows on all threads.
+
+use std::ops::Range;
+
+use crate::LlmError;
+use crate::buffer::Buffer;
+use crate::formats::{self, I2S_UNIT, TERNARY_BLOCK};
+use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::kernels::{
+    Activations, FloatType, GROUP_ROWS, Kernels, Precision, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES,
+    TernaryScale, UNIT_BYTES,
+};
+use crate::threads::{SharedSlice, ThreadPool};
+
+/// Multiply-accumulates below which waking threads costs more than it saves.
+const SMALLEST_PARALLEL_WORK: usize = 1 << 18;
+/// Row groups that a thread takes at a time at most in a prompt: its outputs for all tokens stay in its cache.
+const PROMPT_CHUNK_GROUPS: usize = 16;
+/// Chunks for each thread, so that a thread that lost its core for a while delays the others little.
+const CHUNKS_PER_THREAD: usize = 8;
+
+enum Data {
+    /// The rows, in the file.
+    Float(FloatType, Range<usize>),
+    /// Row-interleaved groups.
+    Q4(Buffer),
+    /// Row-interleaved groups.
+    Q8(Buffer),
+    /// Row-interleaved groups.
+    Ternary(Buffer, TernaryScale),
+}
+
+/// A matrix of `rows × columns`; `y = W x`.
+pub(crate) struct Matrix {
+    rows: usize,
+    columns: usize,
+    /// Factor on every output; 1 for most models.
+    factor: f32,
+    data: Data,
+}
+
+/// What a product needs besides its operands.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    pub kernels: Kernels,
+    pub pool: &'a ThreadPool,
+    /// All bytes of the model file.
+    pub file: &'a [u8],
+}
+
+impl Matrix {
+    /// Loads the matrix of `info`, which is `[columns, rows]` in the file; repacks it if it is quantized, and then
+    /// releases the file's pages.
+    pub fn load(gguf: &Gguf, info: &TensorInfo, factor: f32, pool: &ThreadPool) -> Result<Self, LlmError> {
+        let fail = |problem: String| LlmError::Tensor { name: info.name.clone(), problem };
+        let (rows, columns) = (info.rows() as usize, info.columns() as usize);
+        let bytes = gguf.tensor_bytes(info);
+        let range = info.offset as usize..(info.offset + info.bytes) as usize;
+        let data = match info.tensor_type {
+            TensorType::F32 => Data::Float(FloatType::F32, range),
+            TensorType::F16 => Data::Float(FloatType::F16, range),
+            TensorType::Bf16 => Data::Float(FloatType::Bf16, range),
+            TensorType::Q4_0 => Data::Q4(repack(
+                bytes,
+                rows,
+                columns / 32 * 18,
+                columns / 32 * Q4_BLOCK_BYTES,
+                pool,
+                &q4_group,
+            )),
+            TensorType::Q8_0 => Data::Q8(repack(
+                bytes,
+                rows,
+                columns / 32 * 34,
+                columns / 32 * Q8_BLOCK_BYTES,
+                pool,
+                &q8_group,
+            )),
+            TensorType::Tq2_0 | TensorType::Tq1_0 => {
+                let kind = info.tensor_type;
+                let block_bytes = if kind == TensorType::Tq2_0 { 66 } else { 54 };
+                let blocks = columns / TERNARY_BLOCK;
+                let group_bytes = blocks * (SCALE_BYTES + 2 * UNIT_BYTES);
+                let pack = |rows: &[&[u8]], group: &mut [u8]| tq_group(kind, block_bytes, rows, group);
+                let packed = repack(bytes, rows, blocks * block_bytes, group_bytes, pool, &pack);
+                Data::Ternary(packed, TernaryScale::PerBlock)
+            }
+            TensorType::I2S => {
+                let scale = formats::i2s_scale(bytes, rows * columns);
+                if !scale.is_finite() {
+                    return Err(fail(format!("has the scale {scale}")));
+                }
+                let units = columns / I2S_UNIT;
+                let packed = repack(bytes, rows, units * 32, units * UNIT_BYTES, pool, &i2s_group);
+                Data::Ternary(packed, TernaryScale::PerTensor(scale))
+            }
+            TensorType::Other(_) => {
+                return Err(fail(format!(
+                    "has the type {}, which is not supported; F32, F16, BF16, Q8_0, Q4_0, TQ2_0, TQ1_0 and I2_S are",
+                    info.tensor_type.name()
+                )));
+            }
+        };
+        if !matches!(data, Data::Float(..)) {
+            gguf.release(info);
+        }
+        Ok(Self { rows, columns, factor, data })
+    }
+
+    fn precision(&self) -> Option<Precision> {
+        match self.data {
+            Data::Float(..) => None,
+            Data::Q4(_) | Data::Q8(_) => Some(Precision::Blocks),
+            Data::Ternary(..) => Some(Precision::Token),
+        }
+    }
+
+    fn groups(&self) -> usize {
+        self.rows.div_ceil(GROUP_ROWS)
+    }
+
+    /// Computes the rows of `groups` for all tokens into `out`, which is `[tokens][groups · 8]`.
+    fn multiply_groups(
+        &self,
+        machine: Machine<'_>,
+        input: &Input<'_>,
+        groups: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let packed = |buffer: &'_ Buffer| {
+            let group_bytes = buffer.len() / self.groups();
+            groups.start * group_bytes..groups.end * group_bytes
+        };
+        let Machine { kernels, .. } = machine;
+        match (&self.data, &input.blocks, &input.token) {
+            (Data::Q4(buffer), Some(activations), _) => {
+                kernels.q4_0(&buffer[packed(buffer)], activations, out)
+            }
+            (Data::Q8(buffer), Some(activations), _) => {
+                kernels.q8_0(&buffer[packed(buffer)], activations, out)
+            }
+            (Data::Ternary(buffer, scale), _, Some(activations)) => {
+                kernels.ternary(&buffer[packed(buffer)], *scale, activations, out);
+            }
+            (Data::Float(float, range), ..) => {
+                let row_bytes = self.columns * float.bytes();
+                let last = (groups.end * GROUP_ROWS).min(self.rows);
+                let rows =
+                    range.start + groups.start * GROUP_ROWS * row_bytes..range.start + last * row_bytes;
+                kernels.float_rows(*float, &machine.file[rows], self.columns, input.x, out);
+            }
+            _ => unreachable!("an input is quantized for every matrix that it is made for"),
+        }
+        if self.factor != 1.0 {
+            out.iter_mut().for_each(|value| *value *= self.factor);
+        }
+    }
+}
+
+/// Calls `pack(eight rows of bytes, group)` for every group; rows past the end are given as the first row of zeros.
+fn repack(
+    bytes: &[u8],
+    rows: usize,
+    row_bytes: usize,
+    group_bytes: usize,
+    pool: &ThreadPool,
+    pack: &(dyn Fn(&[&[u8]], &mut [u8]) + Sync),
+) -> Buffer {
+    let groups = rows.div_ceil(GROUP_ROWS);
+    let mut packed = Buffer::zeroed(groups * group_bytes);
+    let shared = SharedSlice::new(&mut packed[..]);
+    let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
+    pool.run(groups.div_ceil(each), &|chunk| {
+        for group in chunk * each..((chunk + 1) * each).min(groups) {
+            let first = group * GROUP_ROWS;
+            let last = (first + GROUP_ROWS).min(rows);
+            let mut sources: [&[u8]; GROUP_ROWS] = [&[]; GROUP_ROWS];
+            for row in first..last {
+                sources[row - first] = &bytes[row * row_bytes..][..row_bytes];
+            }
+            // SAFETY: each group is visited once.
+            let out = unsafe { shared.range(group * group_bytes, group_bytes) };
+            pack(&sources[..last - first], out);
+        }
+    });
+    packed
+}
+
+/// Interleaves blocks of `source_bytes` (an f16 scale, then codes in quads) into `packed_bytes`.
+fn quads_group(source_bytes: usize, packed_bytes: usize, rows: &[&[u8]], group: &mut [u8]) {
+    for (row, bytes) in rows.iter().enumerate() {
+        for (source, block) in bytes.chunks_exact(source_bytes).zip(group.chunks_exact_mut(packed_bytes)) {
+            block[2 * row..2 * row + 2].copy_from_slice(&source[..2]);
+            for (quad, vector) in source[2..].chunks_exact(4).zip(block[SCALE_BYTES..].chunks_exact_mut(32)) {
+                vector[row * 4..row * 4 + 4].copy_from_slice(quad);
+            }
+        }
+    }
+}
+
+fn q4_group(rows: &[&[u8]], group: &mut [u8]) {
+    quads_group(18, Q4_BLOCK_BYTES, rows, group);
+}
+
+fn q8_group(rows: &[&[u8]], group: &mut [u8]) {
+    quads_group(34, Q8_BLOCK_BYTES, rows, group);
+}
+
+/// Writes 128 codes of `row` into a unit.
+fn pack_unit(codes: &[u8], row: usize, unit: &mut [u8]) {
+    for (codes, vector) in codes.chunks_exact(16).zip(unit.chunks_exact_mut(32)) {
+        let quad = |place: usize| {
+            let at = place * 4;
+            u32::from_le_bytes([codes[at], codes[at + 1], codes[at + 2], codes[at + 3]]) << (2 * place)
+        };
+        let packed = quad(0) | quad(1) | quad(2) | quad(3);
+        vector[row * 4..row * 4 + 4].copy_from_slice(&packed.to_le_bytes());
+    }
+}
+
+fn tq_group(kind: TensorType, block_bytes: usize, rows: &[&[u8]], group: &mut [u8]) {
+    let mut codes = [0; TERNARY_BLOCK];
+    for (row, bytes) in rows.iter().enumerate() {
+        let blocks = group.chunks_exact_mut(SCALE_BYTES + 2 * UNIT_BYTES);
+        for (source, block) in bytes.chunks_exact(block_bytes).zip(blocks) {
+            formats::ternary_codes(kind, source, &mut codes);
+            block[2 * row..2 * row + 2].copy_from_slice(&source[block_bytes - 2..]);
+            for (codes, unit) in
+                codes.chunks_exact(128).zip(block[SCALE_BYTES..].chunks_exact_mut(UNIT_BYTES))
+            {
+                pack_unit(codes, row, unit);
+            }
+        }
+    }
+}
+
+fn i2s_group(rows: &[&[u8]], group: &mut [u8]) {
+    let mut codes = [0; I2S_UNIT];
+    for (row, bytes) in rows.iter().enumerate() {
+        for (source, unit) in bytes.chunks_exact(32).zip(group.chunks_exact_mut(UNIT_BYTES)) {
+            formats::ternary_codes(TensorType::I2S, source, &mut codes);
+            pack_unit(&codes, row, unit);
+        }
+    }
+}
+
+/// The right-hand side of products: a batch of tokens, quantized as its matrices need it.
+struct Input<'a> {
+    /// `[tokens][columns]`.
+    x: &'a [f32],
+    blocks: Option<Activations>,
+    token: Option<Activations>,
+}
+
+/// `out = W x` for several matrices of equal `columns` and one batch `x` of `[tokens][columns]`; each `out` is
+/// `[tokens][rows]`.
+pub(crate) fn multiply(machine: Machine<'_>, x: &[f32], products: &mut [(&Matrix, &mut [f32])]) {
+    let Some(columns) = products.first().map(|(matrix, _)| matrix.columns) else { return };
+    let tokens = x.len() / columns;
+    let quantized = |precision: Precision| {
+        let needed = products.iter().any(|(matrix, _)| matrix.precision() == Some(precision));
+        needed.then(|| Activations::new(machine.kernels, precision, columns, x))
+    };
+    let input = Input { x, blocks: quantized(Precision::Blocks), token: quantized(Precision::Token) };
+
+    let work: usize = products.iter().map(|(matrix, _)| matrix.rows * columns * tokens).sum();
+    let parallel = work >= SMALLEST_PARALLEL_WORK && machine.pool.threads() > 1;
+    let groups: usize = products.iter().map(|(matrix, _)| matrix.groups()).sum();
+    let mut each = groups.div_ceil(if parallel { machine.pool.threads() * CHUNKS_PER_THREAD } else { 1 });
+    if tokens > 1 {
+        each = each.min(PROMPT_CHUNK_GROUPS);
+    }
+    // Whole multiples of four groups let the kernels read four streams.
+    let each = each.next_multiple_of(4);
+
+    let mut chunks = Vec::new();
+    let mut targets = Vec::new();
+    for (number, (matrix, out)) in products.iter_mut().enumerate() {
+        let groups = matrix.groups();
+        chunks.extend((0..groups).step_by(each).map(|start| (number, start..(start + each).min(groups))));
+        targets.push((*matrix, SharedSlice::new(out)));
+    }
+    let run = |task: usize| {
+        let (number, groups) = &chunks[task];
+        let (matrix, target) = &targets[*number];
+        let padded = match matrix.data {
+            Data::Float(..) => (groups.end * GROUP_ROWS).min(matrix.rows) - groups.start * GROUP_ROWS,
+            _ => groups.len() * GROUP_ROWS,
+        };
+        let mut tile = vec![0.0; tokens * padded];
+        matrix.multiply_groups(machine, &input, groups.clone(), &mut tile);
+        let first = groups.start * GROUP_ROWS;
+        let rows = padded.min(matrix.rows - first);
+        for (token, values) in tile.chunks_exact(padded).enumerate() {
+            // SAFETY: chunks have disjoint rows.
+            let out = unsafe { target.range(token * matrix.rows + first, rows) };
+            out.copy_from_slice(&values[..rows]);
+        }
+    };
+    if parallel {
+        machine.pool.run(chunks.len(), &run);
+    } else {
+        (0..chunks.len()).for_each(run);
+    }
+}
