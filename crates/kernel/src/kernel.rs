@@ -132,6 +132,12 @@ impl Kernel {
         all.into_iter()
     }
 
+    /// What it was started with.
+    #[must_use]
+    pub fn config(&self) -> KernelConfig {
+        self.config
+    }
+
     /// The virtual time.
     #[must_use]
     pub fn clock(&self) -> Ticks {
@@ -175,7 +181,7 @@ impl Kernel {
                 let (length, limit) = (Bytes::of(payload.len()), Bytes::of(MAX_MESSAGE_BYTES));
                 Err(KernelError::PayloadTooLarge { length, limit })
             }
-            Input::Spawn { .. } if self.is_full() => {
+            Input::Spawn { .. } if self.is_full(0) => {
                 Err(KernelError::TooManyProcesses { limit: self.config.processes })
             }
             Input::Spawn { .. } => Ok(()),
@@ -215,8 +221,10 @@ impl Kernel {
         (1..self.next_process).contains(&process.0)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.living.len() as u64 >= u64::from(self.config.processes)
+    /// Whether as many processes live as may: those in the table, and `outside`, which are taken out of it while
+    /// something is done with them.
+    pub(crate) fn is_full(&self, outside: usize) -> bool {
+        (self.living.len() + outside) as u64 >= u64::from(self.config.processes)
     }
 
     pub(crate) fn new_process(&mut self) -> ProcessId {

@@ -120,7 +120,7 @@ impl Kernel {
             let message = format!("the process may call tools {} times only", limits.children);
             return Err(ErrorData::new("tool_limit", message));
         }
-        if self.is_full() {
+        if self.is_full(1) {
             let message = format!("{} processes are running, which is the limit", self.config.processes);
             return Err(ErrorData::new("process_limit", message));
         }

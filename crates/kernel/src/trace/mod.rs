@@ -9,7 +9,7 @@
 //!      0     8  magic      "GHTRACE\n"
 //!      8     2  version    of the format: 1
 //!     10     4  length     of the header's payload
-//!     14     n  payload    the header: seed, modules, model, further facts (postcard)
+//!     14     n  payload    the header: kernel, modules, model, further facts (postcard)
 //!   14+n     4  checksum   CRC-32/IEEE of everything before
 //!
 //! then frames, each:
@@ -36,7 +36,7 @@ pub use error::TraceError;
 pub use reader::{Frame, Frames, TraceReader};
 pub use writer::TraceWriter;
 
-use crate::{Effect, Input, ModelHash, ModuleHash};
+use crate::{Effect, Input, KernelConfig, ModelHash, ModuleHash};
 
 /// The only version of the format.
 pub const TRACE_VERSION: u16 = 1;
@@ -66,10 +66,8 @@ const KIND_END: u8 = 3;
 /// What a run depends on besides its inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceHeader {
-    /// Seed of the kernel.
-    pub seed: u64,
-    /// How many processes the kernel lets live at a time ([`crate::KernelConfig::processes`]).
-    pub processes: u32,
+    /// What the kernel starts with, its seed among it.
+    pub kernel: KernelConfig,
     /// The modules that may run: a name for people, and the hash.
     pub modules: Vec<(String, ModuleHash)>,
     /// The model, if there is one.

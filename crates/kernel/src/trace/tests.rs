@@ -3,12 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Capability, Kernel, KernelConfig, Limits, ProcessId, RequestId, ToolTarget};
+use crate::{Capability, Kernel, Limits, ProcessId, RequestId, ToolTarget};
 
 fn header() -> TraceHeader {
     TraceHeader {
-        seed: 7,
-        processes: 10,
+        kernel: KernelConfig::with_seed(7),
         modules: vec![("react".into(), ModuleHash([1; 32]))],
         model: Some(ModelHash([2; 32])),
         extra: vec![("question".into(), "What is 17 * 23?".into())],
@@ -31,7 +30,7 @@ fn inputs() -> Vec<Input> {
 }
 
 fn written(inputs: Vec<Input>) -> Vec<u8> {
-    let mut kernel = Kernel::new(KernelConfig::with_seed(7));
+    let mut kernel = Kernel::new(header().kernel);
     let mut writer = TraceWriter::new(Vec::new(), &header()).unwrap();
     for input in inputs {
         writer.input(&input).unwrap();

@@ -1,1 +1,0 @@
-//! Runs a recorded event log again and finds the first difference.
