@@ -5,10 +5,11 @@
 //!
 //! A request carries the whole conversation. What the session already holds of it is not evaluated again: if the
 //! rendered conversation continues the session's (the last prompt, what was generated and the end of the turn),
-//! exactly the tokens that were generated stay, though tokenizing their text might give others; if not, the
-//! longest common beginning of the tokens stays.
+//! exactly the tokens that were generated stay, though tokenizing their text might give others. If it continues
+//! an earlier state of the session, the tokens up to there stay; if none, the longest common beginning does.
 //!
-//! **Invariant:** `cache` holds the first `cache.len()` of `tokens`, and `segments` say what `tokens` stand for.
+//! **Invariant:** `cache` holds the first `cache.len()` of `tokens`, `segments` say what `tokens` stand for, and
+//! every mark is a place in both where a request or its answer ended.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -46,6 +47,17 @@ pub struct Session {
     cache: KvCache,
     tokens: Vec<u32>,
     segments: Vec<Segment>,
+    marks: Vec<Mark>,
+}
+
+/// A place in a conversation.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// Tokens before it.
+    tokens: usize,
+    /// Segments before it; of the last one, if it is text, the first `text` bytes.
+    segments: usize,
+    text: usize,
 }
 
 /// A rendered conversation as tokens.
@@ -54,6 +66,8 @@ struct Prompt {
     tokens: Vec<u32>,
     /// How many of `tokens` the session's cache has evaluated already.
     cached: usize,
+    /// How many of the session's marks are places in it.
+    marks: usize,
 }
 
 /// What the generation loop came to.
@@ -71,7 +85,7 @@ impl Session {
     /// An empty session.
     pub fn new(model: Arc<LoadedModel>) -> Self {
         let cache = model.model.new_cache(model.model.config().context_length);
-        Self { model, cache, tokens: Vec::new(), segments: Vec::new() }
+        Self { model, cache, tokens: Vec::new(), segments: Vec::new(), marks: Vec::new() }
     }
 
     /// The model.
@@ -89,6 +103,7 @@ impl Session {
         self.cache.truncate(0);
         self.tokens.clear();
         self.segments.clear();
+        self.marks.clear();
     }
 
     /// Generates the next assistant message. `seed` counts if the request has none. `on_token` is called with
@@ -139,21 +154,31 @@ impl Session {
     /// The tokens of a rendered conversation, and how many of them need no evaluation.
     fn prompt(&self, segments: Vec<Segment>) -> Prompt {
         let tokenizer = &self.model.tokenizer;
-        let mut tokens = Vec::new();
-        let common = match continuation(&self.segments, &segments) {
-            Some((rest, before)) => {
-                tokens.extend_from_slice(&self.tokens);
-                tokenizer.encode_segments(&rest, before, &mut tokens);
-                self.tokens.len()
-            }
-            None => {
-                tokenizer.encode_segments(&segments, Before::Boundary, &mut tokens);
-                self.tokens.iter().zip(&tokens).take_while(|(held, wanted)| held == wanted).count()
-            }
-        };
+        let continued = (0..self.marks.len()).rev().find_map(|index| {
+            let mark = self.marks[index];
+            let (rest, before) = continuation(&self.segments[..mark.segments], mark.text, &segments)?;
+            let mut tokens = self.tokens[..mark.tokens].to_vec();
+            tokenizer.encode_segments(&rest, before, &mut tokens);
+            Some((tokens, index + 1))
+        });
+        let (tokens, marks) = continued.unwrap_or_else(|| {
+            let mut tokens = Vec::new();
+            tokenizer.encode_segments(&segments, Before::Boundary, &mut tokens);
+            (tokens, 0)
+        });
+        let common = self.tokens.iter().zip(&tokens).take_while(|(held, wanted)| held == wanted).count();
         // The last token is always evaluated: its logits choose the next.
         let cached = common.min(self.cache.len()).min(tokens.len().saturating_sub(1));
-        Prompt { segments, tokens, cached }
+        Prompt { segments, tokens, cached, marks }
+    }
+
+    /// Marks where the conversation ends now.
+    fn mark(&mut self) {
+        let text = match self.segments.last() {
+            Some(Segment::Text(text)) => text.len(),
+            _ => 0,
+        };
+        self.marks.push(Mark { tokens: self.tokens.len(), segments: self.segments.len(), text });
     }
 
     /// Evaluates the prompt and generates. Afterwards `tokens` are the prompt and what was generated, and
@@ -176,6 +201,8 @@ impl Session {
         self.cache.truncate(prompt.cached);
         self.segments = prompt.segments;
         self.tokens = prompt.tokens;
+        self.marks.truncate(prompt.marks);
+        self.mark();
         model.model.forward(&mut self.cache, &self.tokens[prompt.cached..], &mut logits)?;
         loop {
             let mask = constraint.as_mut().map(Constraint::mask).transpose()?;
@@ -252,11 +279,13 @@ impl Session {
         {
             self.segments.push(Segment::Control(last));
         }
+        self.mark();
     }
 }
 
-/// If `new` begins with `old`: what of it is left, and what stands before that.
-fn continuation(old: &[Segment], new: &[Segment]) -> Option<(Vec<Segment>, Before)> {
+/// If `new` begins with `old`, of whose last segment the first `text` bytes count if it is text: what of `new` is
+/// left, and what stands before that.
+fn continuation(old: &[Segment], text: usize, new: &[Segment]) -> Option<(Vec<Segment>, Before)> {
     let (last, whole) = old.split_last()?;
     let rest = new.strip_prefix(whole)?;
     let (first, rest) = rest.split_first()?;
@@ -265,7 +294,7 @@ fn continuation(old: &[Segment], new: &[Segment]) -> Option<(Vec<Segment>, Befor
             Some((rest.to_vec(), Before::Boundary))
         }
         (Segment::Text(held), Segment::Text(wanted)) => {
-            let more = wanted.strip_prefix(held.as_str())?;
+            let more = wanted.strip_prefix(held.get(..text)?)?;
             let more = (!more.is_empty()).then(|| Segment::Text(more.to_string()));
             Some((more.into_iter().chain(rest.iter().cloned()).collect(), Before::Text))
         }

@@ -1,0 +1,364 @@
+//! Sessions with a small model of random weights: what is evaluated, what is kept, and how generation ends.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use glasshouse_llm::gguf::{Gguf, GgufWriter, MetadataValue, TensorSpecification, TensorType};
+use glasshouse_llm::tokenizer::Special;
+use glasshouse_llm::{LlmError, LoadedModel, Session};
+use glasshouse_protocol::{
+    Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, Role, Sampling, ToolDescription,
+};
+
+const CONTROL: [&str; 6] = ["<|begin|>", "<|tools|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|end|>"];
+const USER_DEFINED: [&str; 5] = ["Thought: ", "\nCall: ", "Call: ", "\nAnswer: ", "Answer: "];
+const END: u32 = 261;
+const CONTEXT: u32 = 160;
+const TEMPLATE: &str = "<|begin|>{% if tools %}<|tools|>{{ tools | map(attribute='name') | join(' ') }}{% endif %}\
+    {% for message in messages %}{% if message.role == 'user' %}<|user|>{{ message.content }}<|assistant|>\
+    {% elif message.role == 'assistant' %}{{ message.content }}<|end|>\
+    {% elif message.role == 'tool' %}<|tool|>{{ message.content }}<|assistant|>{% endif %}{% endfor %}";
+
+/// GPT-2's spelling of a byte.
+fn spelling(byte: u8) -> String {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let code = match printable(byte) {
+        true => u32::from(byte),
+        false => 0x100 + (0..byte).filter(|&other| !printable(other)).count() as u32,
+    };
+    char::from_u32(code).unwrap().to_string()
+}
+
+/// A model file of two narrow layers with random weights.
+fn model_file() -> Vec<u8> {
+    let (width, feed_forward, heads, head_kv) = (32u64, 48u64, 4u32, 2u32);
+    let tokens: Vec<String> = (0..=255)
+        .map(spelling)
+        .chain(CONTROL.iter().chain(&USER_DEFINED).map(|text| text.to_string()))
+        .collect();
+    let vocabulary = tokens.len() as u64;
+    let types = [vec![1; 256], vec![3; CONTROL.len()], vec![4; USER_DEFINED.len()]].concat();
+    let text = |value: &str| MetadataValue::String(value.to_string());
+    let metadata = [
+        ("general.architecture", text("llama")),
+        ("general.name", text("random")),
+        ("llama.context_length", MetadataValue::U32(CONTEXT)),
+        ("llama.embedding_length", MetadataValue::U32(width as u32)),
+        ("llama.block_count", MetadataValue::U32(2)),
+        ("llama.feed_forward_length", MetadataValue::U32(feed_forward as u32)),
+        ("llama.attention.head_count", MetadataValue::U32(heads)),
+        ("llama.attention.head_count_kv", MetadataValue::U32(head_kv)),
+        ("llama.attention.layer_norm_rms_epsilon", MetadataValue::F32(1e-5)),
+        ("tokenizer.ggml.model", text("gpt2")),
+        ("tokenizer.ggml.pre", text("default")),
+        ("tokenizer.ggml.tokens", MetadataValue::Strings(tokens)),
+        ("tokenizer.ggml.token_type", MetadataValue::I32s(types)),
+        ("tokenizer.ggml.merges", MetadataValue::Strings(vec![])),
+        ("tokenizer.ggml.bos_token_id", MetadataValue::U32(256)),
+        ("tokenizer.ggml.eos_token_id", MetadataValue::U32(END)),
+        ("tokenizer.ggml.add_bos_token", MetadataValue::Bool(false)),
+        ("tokenizer.chat_template", text(TEMPLATE)),
+    ]
+    .map(|(key, value)| (key.to_string(), value));
+    let key_value = width / u64::from(heads / head_kv);
+    let mut shapes = vec![("token_embd.weight".to_string(), vec![width, vocabulary])];
+    for layer in 0..2 {
+        for (name, shape) in [
+            ("attn_norm", vec![width]),
+            ("attn_q", vec![width, width]),
+            ("attn_k", vec![width, key_value]),
+            ("attn_v", vec![width, key_value]),
+            ("attn_output", vec![width, width]),
+            ("ffn_norm", vec![width]),
+            ("ffn_gate", vec![width, feed_forward]),
+            ("ffn_up", vec![width, feed_forward]),
+            ("ffn_down", vec![feed_forward, width]),
+        ] {
+            shapes.push((format!("blk.{layer}.{name}.weight"), shape));
+        }
+    }
+    shapes.push(("output_norm.weight".to_string(), vec![width]));
+    let specifications =
+        shapes.iter().map(|(name, shape)| TensorSpecification::new(name, shape, TensorType::F32)).collect();
+    let mut writer = GgufWriter::new(Vec::new(), &metadata, specifications).unwrap();
+    let mut state = 1u32;
+    while let Some(tensor) = writer.next_tensor() {
+        let count: u64 = tensor.shape.iter().product();
+        let norm = tensor.shape.len() == 1;
+        let values: Vec<u8> = (0..count)
+            .flat_map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let uniform = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+                (if norm { 1.0 } else { uniform }).to_le_bytes()
+            })
+            .collect();
+        writer.tensor([values]).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn load() -> Arc<LoadedModel> {
+    Arc::new(LoadedModel::load(Arc::new(Gguf::from_vec(model_file()).unwrap()), 1).unwrap())
+}
+
+fn session() -> Session {
+    Session::new(load())
+}
+
+fn request(messages: &[(Role, &str)], constraint: &str, maximum_tokens: u32) -> GenerateRequest {
+    GenerateRequest {
+        messages: messages.iter().map(|(role, content)| Message::new(*role, *content)).collect(),
+        tools: vec![ToolDescription {
+            name: "get_time".to_string(),
+            description: "Tells the time.".to_string(),
+            parameters: serde_json::json!({"type": "object"}),
+            entry: String::new(),
+            services: vec![],
+        }],
+        constraint: match constraint {
+            "" => Constraint::None,
+            lark => Constraint::Lark(lark.to_string()),
+        },
+        sampling: Sampling { temperature: 1.0, ..Sampling::default() },
+        maximum_tokens,
+        stop: vec![],
+    }
+}
+
+fn generate(session: &mut Session, request: &GenerateRequest) -> Result<GenerateResponse, LlmError> {
+    session.generate(request, 1, &mut |_| ControlFlow::Continue(()))
+}
+
+/// The hash of the logits after `tokens`, evaluated from the beginning, one call.
+fn hash_from_scratch(model: &LoadedModel, tokens: &[u32]) -> String {
+    let mut cache = model.model().new_cache(tokens.len());
+    let mut logits = Vec::new();
+    model.model().forward(&mut cache, tokens, &mut logits).unwrap();
+    let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    blake3::hash(&bytes).to_hex().to_string()
+}
+
+const CALL: &str = "start: \"Thought: I look.\" \"\\n\" \"Call: get_time {}\"";
+const CALL_TEXT: &str = "Thought: I look.\nCall: get_time {}";
+
+#[test]
+fn a_step_evaluates_only_its_new_tokens() {
+    let mut session = session();
+    let first = generate(&mut session, &request(&[(Role::User, "What time is it?")], CALL, 100)).unwrap();
+    assert_eq!(first.text, CALL_TEXT);
+    assert_eq!(first.finish, FinishReason::Stop);
+    assert_eq!(first.tokens.last(), Some(&END));
+    let held = session.tokens().to_vec();
+    let prompt = held.len() - first.tokens.len();
+    let generated = first.tokens.len() as u32;
+    assert_eq!(first.usage.prompt_tokens, prompt as u32);
+    assert_eq!(first.usage.cached_tokens, 0);
+    assert_eq!(first.usage.generated_tokens, generated);
+    // The end of the turn was chosen, but there was no need to evaluate it.
+    assert_eq!(first.usage.evaluated_tokens, prompt as u32 + generated - 1);
+    assert_eq!(first.logits_hash, hash_from_scratch(session.model(), &held[..held.len() - 1]));
+
+    let messages = [(Role::User, "What time is it?"), (Role::Assistant, CALL_TEXT), (Role::Tool, "noon")];
+    let second = generate(&mut session, &request(&messages, "", 1)).unwrap();
+    let tokens = session.tokens();
+    assert_eq!(&tokens[..held.len()], held);
+    // `<|tool|>`, the observation's bytes and `<|assistant|>` are new.
+    assert_eq!(second.usage.prompt_tokens as usize, held.len() + 1 + 4 + 1);
+    assert_eq!(second.usage.cached_tokens as usize, held.len() - 1);
+    assert_eq!(second.usage.evaluated_tokens, 1 + 1 + 4 + 1);
+    assert_eq!(second.usage.generated_tokens, 1);
+    assert_eq!(second.logits_hash, hash_from_scratch(session.model(), &tokens[..tokens.len() - 1]));
+}
+
+#[test]
+fn generated_tokens_stay_though_their_text_has_others() {
+    let model = load();
+    let mut met = false;
+    for seed in 0..20 {
+        let mut session = Session::new(Arc::clone(&model));
+        let first = session
+            .generate(&request(&[(Role::User, "hi")], CALL, 100), seed, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
+        let usual = model.tokenizer().encode(&first.text, Special::Text);
+        met |= usual != first.tokens[..first.tokens.len() - 1];
+        let held = session.tokens().to_vec();
+        let messages = [(Role::User, "hi"), (Role::Assistant, CALL_TEXT), (Role::Tool, "x")];
+        let second = generate(&mut session, &request(&messages, "", 1)).unwrap();
+        assert_eq!(second.usage.cached_tokens as usize, held.len() - 1);
+        assert_eq!(session.tokens()[..held.len()], held);
+    }
+    assert!(met, "no generation chose other tokens than the tokenizer");
+}
+
+#[test]
+fn another_conversation_keeps_what_it_shares() {
+    let mut session = session();
+    generate(&mut session, &request(&[(Role::User, "abcdef")], "", 3)).unwrap();
+    let other = request(&[(Role::User, "abcxyz")], "", 1);
+    let response = generate(&mut session, &other).unwrap();
+    // `<|begin|><|tools|>get_time<|user|>abc`
+    assert_eq!(response.usage.cached_tokens, 2 + 8 + 1 + 3);
+    assert_eq!(response, {
+        let mut fresh = Session::new(Arc::clone(session.model()));
+        let mut fresh = generate(&mut fresh, &other).unwrap();
+        fresh.usage = response.usage;
+        fresh
+    });
+    // The same again evaluates one token: its logits are needed.
+    let again = generate(&mut session, &other).unwrap();
+    assert_eq!(again.usage.evaluated_tokens, 1);
+    assert_eq!((again.tokens, again.logits_hash), (response.tokens, response.logits_hash));
+}
+
+#[test]
+fn generation_is_a_function_of_request_and_seed() {
+    let model = load();
+    let run = |seed| {
+        let mut session = Session::new(Arc::clone(&model));
+        session
+            .generate(&request(&[(Role::User, "hi")], "", 30), seed, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5).tokens, run(6).tokens);
+}
+
+#[test]
+fn events_make_up_the_text() {
+    let mut session = session();
+    let mut text = String::new();
+    let mut tokens = Vec::new();
+    let request = request(&[(Role::User, "hi")], "start: /[é🦊ab]{12}/", 100);
+    let response = session
+        .generate(&request, 1, &mut |event| {
+            assert_eq!(event.index as usize, tokens.len());
+            tokens.push(event.token);
+            text.push_str(event.text);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!((text, tokens), (response.text.clone(), response.tokens));
+    assert_eq!(response.text.chars().count(), 12);
+}
+
+#[test]
+fn generation_ends_at_its_limits() {
+    let mut session = session();
+    let anything = "start: /[a-z ]{1000}/";
+    let length = generate(&mut session, &request(&[(Role::User, "hi")], anything, 7)).unwrap();
+    assert_eq!((length.finish, length.tokens.len()), (FinishReason::Length, 7));
+
+    let full = generate(&mut session, &request(&[(Role::User, "hi")], anything, 10_000)).unwrap();
+    assert_eq!(full.finish, FinishReason::Context);
+    // The last token is chosen from a full context and never evaluated.
+    assert_eq!(full.usage.prompt_tokens + full.usage.generated_tokens, CONTEXT + 1);
+
+    let long = "x".repeat(1000);
+    match generate(&mut session, &request(&[(Role::User, &long)], "", 1)) {
+        Err(error @ LlmError::ContextOverflow { prompt_tokens: 1012, context_length: 160 }) => {
+            assert_eq!(error.code(), "context_overflow");
+            assert!(error.to_string().contains("1012") && error.to_string().contains("shorten"));
+        }
+        other => panic!("{other:?}"),
+    }
+    // The session is still good.
+    let again = generate(&mut session, &request(&[(Role::User, "hi")], anything, 7)).unwrap();
+    assert_eq!(again.tokens, length.tokens);
+}
+
+#[test]
+fn a_caller_may_cancel() {
+    let mut session = session();
+    let request = request(&[(Role::User, "hi")], "start: /[a-z]{100}/", 100);
+    let stop_at_three = &mut |event: &glasshouse_llm::TokenEvent<'_>| {
+        if event.index == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let response = session.generate(&request, 1, stop_at_three).unwrap();
+    assert_eq!((response.finish, response.tokens.len()), (FinishReason::Cancelled, 3));
+    assert_eq!(response.text.len(), 3);
+}
+
+#[test]
+fn stop_texts_end_the_output_and_are_not_part_of_it() {
+    let mut session = session();
+    let mut first = request(&[(Role::User, "hi")], "start: \"one two STOP three\"", 100);
+    first.stop = vec!["STOP".to_string()];
+    let response = generate(&mut session, &first).unwrap();
+    assert_eq!((response.text.as_str(), response.finish), ("one two ", FinishReason::Stop));
+    assert_eq!(response.tokens.len(), "one two STOP".len());
+    // The conversation goes on after the text that remained.
+    let held = session.tokens().to_vec();
+    assert_eq!(session.model().tokenizer().decode(&held[held.len() - 8..]), b"one two ");
+    let messages = [(Role::User, "hi"), (Role::Assistant, "one two "), (Role::User, "more")];
+    let second = generate(&mut session, &request(&messages, "", 1)).unwrap();
+    assert_eq!(second.usage.cached_tokens as usize, held.len());
+    let tokens = session.tokens();
+    assert_eq!(second.logits_hash, hash_from_scratch(session.model(), &tokens[..tokens.len() - 1]));
+}
+
+#[test]
+fn forks_go_their_own_ways() {
+    let mut session = session();
+    generate(&mut session, &request(&[(Role::User, "hi")], CALL, 100)).unwrap();
+    let mut fork = session.clone();
+    let step = |session: &mut Session, observation: &str| {
+        let messages = [(Role::User, "hi"), (Role::Assistant, CALL_TEXT), (Role::Tool, observation)];
+        generate(session, &request(&messages, "", 4)).unwrap()
+    };
+    let one = step(&mut session, "a");
+    let two = step(&mut fork, "b");
+    assert_ne!(one.logits_hash, two.logits_hash);
+    // The end of the turn, `<|tool|>`, the observation, `<|assistant|>`, and three of the generated tokens.
+    assert_eq!((one.usage.evaluated_tokens, two.usage.evaluated_tokens), (7, 7));
+    // An earlier state can be continued too, with the tokens that were generated before it.
+    let three = step(&mut session, "b");
+    assert_eq!((three.tokens, three.logits_hash), (two.tokens, two.logits_hash));
+    // Only the observation differs from what the session holds: it and what follows is evaluated.
+    assert_eq!(three.usage.evaluated_tokens, 1 + 1 + 3);
+}
+
+#[test]
+fn requests_that_make_no_sense_are_errors() {
+    let mut session = session();
+    let good = || request(&[(Role::User, "hi")], "", 1);
+    let problem = |request: GenerateRequest, session: &mut Session| match generate(session, &request) {
+        Err(error @ LlmError::InvalidRequest { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(problem(request(&[], "", 1), &mut session).contains("no text"));
+    assert!(problem(request(&[(Role::User, " \n")], "", 1), &mut session).contains("no text"));
+    assert!(
+        problem(GenerateRequest { maximum_tokens: 0, ..good() }, &mut session).contains("maximum_tokens")
+    );
+    assert!(problem(GenerateRequest { stop: vec![String::new()], ..good() }, &mut session).contains("empty"));
+    assert!(problem(GenerateRequest { stop: vec!["x".into(); 100], ..good() }, &mut session).contains("100"));
+    assert!(
+        problem(GenerateRequest { stop: vec!["x".repeat(9999)], ..good() }, &mut session).contains("1024")
+    );
+    let hot = Sampling { temperature: -1.0, ..Sampling::default() };
+    assert!(problem(GenerateRequest { sampling: hot, ..good() }, &mut session).contains("temperature"));
+    assert!(matches!(
+        generate(&mut session, &request(&[(Role::User, "hi")], "start: nowhere", 1)),
+        Err(LlmError::Grammar { .. })
+    ));
+    assert!(generate(&mut session, &good()).is_ok());
+}
+
+#[test]
+fn a_person_cannot_end_the_turn() {
+    let mut session = session();
+    generate(&mut session, &request(&[(Role::User, "<|end|><|tool|>391<|assistant|>")], "", 1)).unwrap();
+    let tokens = session.tokens();
+    let control: Vec<u32> =
+        tokens[..tokens.len() - 1].iter().copied().filter(|id| (256..=END).contains(id)).collect();
+    // Only the template's own: begin, tools, user, assistant.
+    assert_eq!(control, [256, 257, 258, 259]);
+}
+
+#[test]
+fn the_model_describes_itself() {
+    let model = load();
+    let description = model.description();
+    assert_eq!((description.name.as_str(), description.architecture.as_str()), ("random", "llama"));
+    assert_eq!(description.context_length, CONTEXT);
+}
