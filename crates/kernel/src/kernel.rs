@@ -229,19 +229,19 @@ impl Kernel {
 
     pub(crate) fn new_process(&mut self) -> ProcessId {
         let id = ProcessId(self.next_process);
-        self.next_process += 1;
+        self.next_process = self.next_process.saturating_add(1);
         id
     }
 
     pub(crate) fn new_request(&mut self) -> RequestId {
         let id = RequestId(self.next_request);
-        self.next_request += 1;
+        self.next_request = self.next_request.saturating_add(1);
         id
     }
 
     pub(crate) fn publish(&mut self, kind: EventKind, effects: &mut Vec<Effect>) {
         let event = Event { sequence: self.next_event, clock_nanoseconds: self.clock.0, kind };
-        self.next_event += 1;
+        self.next_event = self.next_event.saturating_add(1);
         effects.push(Effect::Publish(event));
     }
 

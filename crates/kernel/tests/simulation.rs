@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use glasshouse_devices::{LogLine, StepOutcome, StepReport, TrapKind};
 use glasshouse_envelope::Flags;
 use glasshouse_kernel::{
-    Bytes, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, KernelError, Limits, ProcessId,
-    ProcessState, RequestId, Ticks, ToolTarget,
+    Bytes, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, Limits, ProcessId, ProcessState,
+    RequestId, Ticks, ToolTarget,
     trace::{TraceHeader, TraceReader, TraceWriter},
 };
 use glasshouse_protocol::ErrorData;
@@ -42,6 +42,7 @@ struct World {
     open: Vec<Open>,
     done: Vec<Open>,
     processes: BTreeMap<ProcessId, Seen>,
+    living: BTreeSet<ProcessId>,
     requests: BTreeSet<RequestId>,
     fuel_of_root: BTreeMap<ProcessId, u64>,
     exited: BTreeSet<ProcessId>,
@@ -52,11 +53,14 @@ struct World {
     refused: usize,
 }
 
+/// Few, so that the limit is met often.
+const PROCESSES: u32 = 12;
+
 const ROOT_FUEL: u64 = 5_000;
 
 impl World {
     fn new(seed: u64) -> Self {
-        let kernel = Kernel::new(KernelConfig { seed, processes: 12 });
+        let kernel = Kernel::new(KernelConfig { seed, processes: PROCESSES });
         let snapshot = (0, kernel.snapshot().unwrap());
         let mut world = Self {
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -64,6 +68,7 @@ impl World {
             open: Vec::new(),
             done: Vec::new(),
             processes: BTreeMap::new(),
+            living: BTreeSet::new(),
             requests: BTreeSet::new(),
             fuel_of_root: BTreeMap::new(),
             exited: BTreeSet::new(),
@@ -117,9 +122,12 @@ impl World {
         for effect in effects {
             self.check_effect(effect);
         }
-        for (process, seen) in &self.processes {
-            if let Some(parent) = seen.parent {
-                assert!(seen.released || !self.processes[&parent].released, "{process} outlives its caller");
+        // Whoever ends takes along the tools it called.
+        if effects.iter().any(|effect| matches!(effect, Effect::Release { .. })) {
+            for process in &self.living {
+                if let Some(parent) = self.processes[process].parent {
+                    assert!(self.living.contains(&parent), "{process} outlives its caller");
+                }
             }
         }
     }
@@ -145,6 +153,7 @@ impl World {
             Effect::Release { process } => {
                 let seen = self.processes.get_mut(process).unwrap();
                 assert!(!std::mem::replace(&mut seen.released, true), "process {process} is released twice");
+                self.living.remove(process);
             }
             Effect::Exited { process, exit } => {
                 assert!(self.processes[process].released && self.processes[process].parent.is_none());
@@ -159,6 +168,8 @@ impl World {
                 self.last_time = event.clock_nanoseconds;
                 if let EventKind::ProcessStarted { process, parent, .. } = &event.kind {
                     let root = parent.map_or(*process, |parent| self.processes[&parent].root);
+                    self.living.insert(*process);
+                    assert!(self.living.len() <= PROCESSES as usize);
                     let seen = Seen { root, parent: *parent, released: false };
                     assert!(self.processes.insert(*process, seen).is_none());
                 }
@@ -192,7 +203,7 @@ impl World {
         let grants =
             vec![service("model"), tool("leaf"), tool("nested"), tool("remote"), tool("unregistered")];
         let input = spawn(grants, Limits { fuel: Fuel(ROOT_FUEL), requests: 30, children: 10, ..limits() });
-        if self.kernel.clone().apply(input.clone()) == Err(KernelError::TooManyProcesses { limit: 12 }) {
+        if self.living.len() == PROCESSES as usize {
             self.feed_illegal(input);
         } else {
             self.feed(input);
@@ -300,9 +311,7 @@ impl World {
 
     /// Ends everything, then hears all late reports.
     fn wind_down(&mut self) {
-        let living: Vec<ProcessId> =
-            self.processes.iter().filter(|(_, seen)| !seen.released).map(|(id, _)| *id).collect();
-        for process in living {
+        for process in self.living.clone() {
             self.feed(Input::Kill { process, reason: ExitReason::Killed });
         }
         while let Some(open) = self.open.pop() {
@@ -311,7 +320,7 @@ impl World {
                 Open::Request(request) => self.feed(completes(request.0, "1")),
             }
         }
-        assert!(self.processes.values().all(|seen| seen.released));
+        assert!(self.living.is_empty());
         let roots = self.processes.values().filter(|seen| seen.parent.is_none()).count();
         assert_eq!(self.exited.len(), roots);
         assert!(
