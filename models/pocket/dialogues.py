@@ -111,7 +111,7 @@ def arithmetic_family(rng, family="arithmetic"):
     if rng.chance(0.04):
         prompt = written + rng.pick(("", "?", " =", " = ?", "=", "=?"))
     if rng.chance(0.05):
-        observation = rng.pick(("error: division by zero", "error: division by zero", "error: result is not a number", "error: unexpected character"))
+        observation = rng.pick(("error: division by zero",) * 5 + ("error: the result is too large", "error: the expression is empty", "error: unexpected character `$` at position 3"))
         if observation == "error: division by zero":
             canonical = f"{rng.number()} / 0"
             prompt, skel = say(rng, "calculate", e=canonical.replace(" / ", rng.pick((" / ", "/", " divided by ", " over "))))
@@ -170,7 +170,7 @@ def quote(text):
     return text[:QUOTE_CUT].rsplit(" ", 1)[0].rstrip() + " ..."
 
 
-READ_ERRORS = ["no such file: {f}", "no such file: {f}", "no such file", "{f} is a folder", "not a text file", "permission denied", "the path leaves the mounted folder", "file not found: {f}"]
+READ_ERRORS = ["no such file or folder: {f}"] * 4 + ["no such file: {f}", "{f} is not a file", "{f} is not a text file (it is not UTF-8)", "no permission to use {f}", "{f} leads out of the mounted folder"]
 
 
 def read_family(rng):
@@ -277,7 +277,7 @@ def write_family(rng):
     tools = pick_tools(rng, ["write_file"])
     arguments = {"path": path, "content": text}
     if rng.chance(0.05):
-        message = rng.pick(("permission denied", "the mount is read-only", "the path leaves the mounted folder", f"no such folder: {path}", f"{path} is a folder"))
+        message = rng.pick((f"no permission to use {path}", "the folder is mounted read-only", f"{path} leads out of the mounted folder", f"no such file or folder: {path}", f"{path} is not a file"))
         return Dialogue("write", tools, prompt, [("write_file", arguments, "error: " + message)], S["failed"] + message + ".", "failed", [skel])
     return Dialogue("write", tools, prompt, [("write_file", arguments, observation)], "I " + observation + ".", "known", [skel])
 
@@ -300,7 +300,7 @@ def list_family(rng):
     tools = pick_tools(rng, ["list_dir"])
     call = ("list_dir", {"path": path})
     if rng.chance(0.06):
-        message = rng.pick((f"no such folder: {path}", f"no such file: {path}", f"no such file or folder: {path}", f"{path} is not a folder", "permission denied"))
+        message = rng.pick((f"no such file or folder: {path}", f"no such file or folder: {path}", f"{path} is not a folder", f"no permission to use {path}"))
         return Dialogue("list", tools, prompt, [(*call, "error: " + message)], S["failed"] + message + ".", "failed", [skel])
     if rng.chance(0.08):
         return Dialogue("list", tools, prompt, [(*call, "(empty)")], S["empty"], "known", [skel])
@@ -387,6 +387,9 @@ def recall_family(rng):
     call = ("memory_search", {"query": key})
     if rng.chance(0.2):
         return Dialogue("recall", tools, prompt, [(*call, "nothing found")], S["unknown"], "known", [skel])
+    if rng.chance(0.08):
+        other = "\n".join(facts.fact(rng)[0] for _ in range(rng.pick((1, 1, 2))))
+        return Dialogue("recall", tools, prompt, [(*call, other)], S["unknown"], "known", [skel])
     others = [facts.fact(rng)[0] for _ in range(rng.pick((0, 0, 0, 0, 1, 1, 2, 3)))]
     lines = [fact] + others
     if rng.chance(0.2):

@@ -5,7 +5,7 @@ import numpy as np
 from dialogues import render
 from tokens import PAD
 
-SHAPE = ((12, 128), (10, 256), (2, 512))
+SHAPE = ((18, 256), (1, 512))
 LONG_SHAPE = ((4, 1024),)
 BUFFER = 400
 

@@ -127,9 +127,8 @@ class Sampler(random.Random):
             else:
                 text = self.word().upper()
             return text
-        text = self.half(stem)
-        if extension or not self.chance(0.04):
-            text = f"{text}.{extension or self.pick(EXTENSIONS)}"
+        suffix = f".{extension or self.pick(EXTENSIONS)}" if extension or not self.chance(0.04) else ""
+        text = self.half(lambda: self.half(stem) + suffix)
         if folders and self.chance(0.18):
             text = f"{self.folder()}/{text}"
         return text

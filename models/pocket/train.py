@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pickle
+import signal
 import time
 from functools import partial
 
@@ -25,9 +26,11 @@ from sampling import Sampler
 from tokens import PAD
 
 RUNS = pathlib.Path(__file__).parent / "runs"
+jax.config.update("jax_compilation_cache_dir", str(RUNS / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 PEAK_RATE = 3e-3
 WARM_UP_STEPS = 60
-DECAY_FROM = 0.6       # share of the time after which the rate falls linearly to zero
+DECAY_FROM = 0.25      # share of the time after which the rate falls linearly to zero
 SAVE_EVERY = 150.0     # seconds
 
 
@@ -120,8 +123,10 @@ def main():
         temporary.write_bytes(pickle.dumps((jax.tree.map(np.asarray, params), jax.tree.map(np.asarray, state), progress)))
         os.replace(temporary, latest)
 
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     saved, losses, since, checks, counted = time.time(), [], time.time(), 0, progress["tokens"]
-    while (now := time.time()) < end:
+    while (now := time.time()) < end and not stop:
         share = (now - progress["began"]) / (end - progress["began"])
         rate = arguments.rate * min(1.0, (progress["steps"] + 1) / WARM_UP_STEPS, max(0.0, (1 - share) / (1 - DECAY_FROM)) + 0.01)
         arrays, shape = packer.batch()
@@ -137,12 +142,14 @@ def main():
         if time.time() - saved > SAVE_EVERY:
             save()
             saved = time.time()
-            if (checks := checks + 1) % 2 == 0:
+            if (checks := checks + 1) % 4 == 0:
                 total, families = check(config, predict, params)
                 report(f"    check {total:.3f} {json.dumps(families)}")
             since, counted = time.time(), progress["tokens"]
     progress["dialogues"] += packer.dialogues
     save()
+    if stop:
+        return
     total, families = check(config, predict, params)
     report(f"    end check {total:.3f} {json.dumps(families)}")
 
