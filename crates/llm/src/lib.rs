@@ -10,12 +10,14 @@
 //! Invariant: the logits of a model are the same bits for any thread count, any chunking of the prompt and any
 //! instruction set; the scalar kernels are the definition and every other kernel is tested against them.
 
+pub mod bench;
 mod buffer;
 mod cache;
 mod config;
 pub mod constraint;
 mod error;
 mod formats;
+pub mod generate_random;
 pub mod gguf;
 mod kernels;
 mod loaded;
