@@ -61,7 +61,7 @@ impl BytePairs {
         let mut next: Vec<usize> = (1..=count).collect();
         let mut previous: Vec<usize> = (0..count).map(|i| i.wrapping_sub(1)).collect();
         // Lowest rank first, then leftmost. An entry is stale when one of its two symbols has changed.
-        let mut queue: BinaryHeap<Reverse<(u32, usize, u32, u32, u32)>> = BinaryHeap::new();
+        let mut queue = BinaryHeap::new();
         let pair = |symbols: &[u32], left: usize, right: usize| {
             let (&left_token, &right_token) = (symbols.get(left)?, symbols.get(right)?);
             let &(rank, merged) = self.merges.get(&(left_token, right_token))?;
