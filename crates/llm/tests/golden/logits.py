@@ -8,7 +8,8 @@ The models are the `tiny-*` presets, written by this crate's own test. Two imple
 - llama.cpp (through llama-cpp-python), for what it supports: `llama`, and `bitnet` with SiLU; all types but I2_S.
 - numpy: a plain transformer in double precision, written from the papers (Llama, BitNet b1.58), on weights that the
   `gguf` package dequantizes (I2_S is decoded here, from the layout in Microsoft's BitNet repository). For BitNet it
-  quantizes the inputs of ternary layers to 8 bits for each token, as the architecture defines.
+  quantizes the inputs of ternary layers to 8 bits for each token, as the architecture defines; keys and values are
+  rounded to f16.
 """
 
 import json
@@ -136,14 +137,18 @@ def numpy_logits(path, tokens):
         turned = (x[..., 0::2] + 1j * x[..., 1::2]) * turn
         return np.stack([turned.real, turned.imag], -1).reshape(x.shape)
 
+    # Keys and values are kept in half precision. It must be modelled: a difference of one f16 rounding moves some
+    # 8-bit activations to the next step, and the logits by as much as the quantization itself.
+    cached = lambda x: x.astype(np.float16).astype(np.float64)
+
     x = weights["token_embd.weight"][tokens]
     mask = np.triu(np.full((len(tokens), len(tokens)), -np.inf), 1)
     for layer in range(setting("block_count")):
         name = lambda part: f"blk.{layer}.{part}.weight"
         h = norm(x, name("attn_norm"))
         q = rope(linear(h, name("attn_q")).reshape(-1, heads, width))
-        k = rope(linear(h, name("attn_k")).reshape(-1, heads_kv, width)).repeat(heads // heads_kv, 1)
-        v = linear(h, name("attn_v")).reshape(-1, heads_kv, width).repeat(heads // heads_kv, 1)
+        k = cached(rope(linear(h, name("attn_k")).reshape(-1, heads_kv, width))).repeat(heads // heads_kv, 1)
+        v = cached(linear(h, name("attn_v")).reshape(-1, heads_kv, width)).repeat(heads // heads_kv, 1)
         scores = np.einsum("ihd,jhd->hij", q, k) / np.sqrt(width) + mask
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         scores /= scores.sum(-1, keepdims=True)
