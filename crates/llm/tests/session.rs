@@ -9,6 +9,7 @@ use glasshouse_llm::{LlmError, LoadedModel, Session};
 use glasshouse_protocol::{
     Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, Role, Sampling, ToolDescription,
 };
+use proptest::prelude::*;
 
 const CONTROL: [&str; 6] = ["<|begin|>", "<|tools|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|end|>"];
 const USER_DEFINED: [&str; 5] = ["Thought: ", "\nCall: ", "Call: ", "\nAnswer: ", "Answer: "];
@@ -361,4 +362,32 @@ fn the_model_describes_itself() {
     let description = model.description();
     assert_eq!((description.name.as_str(), description.architecture.as_str()), ("random", "llama"));
     assert_eq!(description.context_length, CONTEXT);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damaged_files_do_not_panic(
+        changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..6),
+        everywhere in any::<bool>(),
+        length in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let mut file = model_file();
+        // Metadata lies in the first bytes.
+        let metadata = 8 * 1024;
+        for (position, value) in changes {
+            let range = if everywhere { file.len() } else { metadata };
+            let position = usize::from(position) * range / (usize::from(u16::MAX) + 1);
+            file[position] = value;
+        }
+        if let Some(length) = length {
+            file.truncate(length.index(file.len()));
+        }
+        if let Ok(gguf) = Gguf::from_vec(file)
+            && let Ok(model) = LoadedModel::load(Arc::new(gguf), 1)
+        {
+            let _ = generate(&mut Session::new(Arc::new(model)), &request(&[(Role::User, "hi")], CALL, 3));
+        }
+    }
 }

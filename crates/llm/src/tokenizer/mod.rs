@@ -18,6 +18,7 @@ mod tests;
 mod vocabulary;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use self::bpe::BytePairs;
 use self::special::{Fragment, TokenFinder};
@@ -55,15 +56,18 @@ impl Breaker {
     ///
     /// # Errors
     /// [`LlmError::InvalidRequest`] when the inputs hold every character that could serve.
-    pub fn for_inputs<'i>(inputs: impl Iterator<Item = &'i str> + Clone) -> Result<Self, LlmError> {
+    pub fn for_inputs<'i>(inputs: impl Iterator<Item = &'i str>) -> Result<Self, LlmError> {
         // Noncharacters, which text should not hold, then a plane of private use.
-        ('\u{fdd0}'..='\u{fdef}')
-            .chain('\u{100000}'..='\u{10fffd}')
-            .find(|&candidate| !inputs.clone().any(|input| input.contains(candidate)))
-            .map(Self)
-            .ok_or_else(|| LlmError::InvalidRequest {
+        let candidates = ['\u{fdd0}'..='\u{fdef}', '\u{100000}'..='\u{10fffd}'];
+        let taken: HashSet<char> = inputs
+            .flat_map(str::chars)
+            .filter(|character| candidates.iter().any(|range| range.contains(character)))
+            .collect();
+        candidates.into_iter().flatten().find(|candidate| !taken.contains(candidate)).map(Self).ok_or_else(
+            || LlmError::InvalidRequest {
                 message: "the messages hold every private-use character; remove some".to_string(),
-            })
+            },
+        )
     }
 }
 

@@ -42,18 +42,9 @@ impl TokenFinder {
         if !text.is_empty() {
             fragments.push(Fragment::Text(text));
         }
-        let mut present = [false; 256];
-        for byte in text.bytes() {
-            present[byte as usize] = true;
-        }
         for (id, finder) in &self.tokens {
             let needle = finder.needle();
-            if needle.iter().any(|&byte| !present[byte as usize]) {
-                continue;
-            }
-            if !fragments.iter().any(
-                |fragment| matches!(fragment, Fragment::Text(text) if finder.find(text.as_bytes()).is_some()),
-            ) {
+            if finder.find(text.as_bytes()).is_none() {
                 continue;
             }
             let mut finer = Vec::with_capacity(fragments.len() + 2);

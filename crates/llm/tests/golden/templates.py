@@ -1,6 +1,6 @@
 """Writes `templates.json`: conversations rendered by Jinja2, set up as `transformers` sets it up for chat templates.
 
-    pip install jinja2
+    pip install -r requirements.txt
     python templates.py
 
 The templates use the constructs that published models' templates use, in their manner.

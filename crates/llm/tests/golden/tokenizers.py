@@ -1,6 +1,6 @@
 """Writes `tokenizers.json`: small vocabularies and the token ids that independent implementations give.
 
-    pip install tokenizers sentencepiece llama-cpp-python
+    pip install -r requirements.txt
     python tokenizers.py
 
 Vocabularies are trained here on the text below: byte-level BPE by Hugging Face `tokenizers`, one for each way to
