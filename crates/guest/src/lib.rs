@@ -2,7 +2,7 @@
 //!
 //! - [`entry!`]: exports an `async fn(Arguments) -> Result<Output, ErrorData>` as an entry of the module.
 //! - [`tools!`]: exports such functions as tools, with the descriptions that hosts read from the module.
-//! - [`model`], [`tools`], [`files`], [`memory`], [`clock`]: the services, one `async fn` per request.
+//! - [`model`], [`mod@tools`], [`files`], [`memory`], [`clock`]: the services, one `async fn` per request.
 //! - [`clock_now`], [`random_fill`], [`emit`], [`log`](crate::log()): the process's own devices; they answer at once.
 //! - `testing` (not on wasm): an in-memory host that drives an entry in ordinary tests.
 //!

@@ -13,7 +13,9 @@ use glasshouse_agent::{
 };
 use glasshouse_guest::{
     ErrorData, emit, entry, model,
-    protocol::{Constraint, FinishReason, GenerateRequest, Message, ModelDescription, Role, codes},
+    protocol::{
+        Constraint, FinishReason, GenerateRequest, Message, ModelDescription, Role, ToolDescription, codes,
+    },
     tools,
 };
 use serde_json::{Map, Value};
@@ -39,7 +41,7 @@ pub async fn run(request: AgentRequest) -> Result<AgentOutcome, ErrorData> {
             Message::new(Role::System, system),
             Message::new(Role::User, request.question.as_str()),
         ],
-        tools: request.tools.clone(),
+        tools: request.tools.iter().map(for_template).collect(),
         constraint: Constraint::Lark(grammar),
         sampling: request.sampling.clone(),
         maximum_tokens: 0,
@@ -61,6 +63,11 @@ pub async fn run(request: AgentRequest) -> Result<AgentOutcome, ErrorData> {
 }
 
 entry!(run);
+
+/// What a chat template may show of a tool; how the host runs it is no business of the model.
+fn for_template(tool: &ToolDescription) -> ToolDescription {
+    ToolDescription { entry: String::new(), services: Vec::new(), ..tool.clone() }
+}
 
 /// What stops a generation first.
 #[derive(Clone, Copy)]

@@ -83,8 +83,8 @@ fn request() -> AgentRequest {
         name: "calculate".into(),
         description: "Evaluates an expression.".into(),
         parameters: json!({"type": "object", "properties": {"expression": {"type": "string"}}, "required": ["expression"]}),
-        entry: String::new(),
-        services: Vec::new(),
+        entry: "calculate".into(),
+        services: vec!["clock".into()],
     };
     AgentRequest { question: "What is 17 * 23?".into(), tools: vec![calculate], ..AgentRequest::default() }
 }
@@ -114,6 +114,8 @@ fn a_tool_is_called_its_result_observed_and_the_question_answered() {
             AgentEvent::Answer { step: 2, text: "It is 391.".into() },
         ]
     );
+    let shown = serde_json::to_value(&world.generations[0].tools[0]).unwrap();
+    assert_eq!(shown.as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "description", "parameters"]);
     let [first, second] = world.generations.as_slice() else { panic!("two generations") };
     assert_eq!(first.messages[1], Message::new(Role::User, "What is 17 * 23?"));
     assert!(matches!(&first.constraint, Constraint::Lark(grammar) if grammar.contains("calculate")));
