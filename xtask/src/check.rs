@@ -15,7 +15,8 @@ pub fn test() -> Result<()> {
     check()?;
     run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))?;
     let guests_target = target_directory().join("guests");
-    run(cargo(&["test", "--release", "--locked", "--manifest-path", GUESTS]).env("CARGO_TARGET_DIR", guests_target))
+    run(cargo(&["test", "--release", "--locked", "--manifest-path", GUESTS])
+        .env("CARGO_TARGET_DIR", guests_target))
 }
 
 /// Format and lints, of the host and of the guests.
@@ -23,9 +24,29 @@ pub fn check() -> Result<()> {
     install_tools()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["fmt", "--all", "--check", "--manifest-path", GUESTS]))?;
-    run(&mut cargo(&["clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(&mut cargo(&[
+        "clippy",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     let guests_target = target_directory().join("guests");
-    let lint = ["clippy", "--release", "--locked", "--manifest-path", GUESTS, "--target", TARGET, "--", "-D", "warnings"];
+    let lint = [
+        "clippy",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        GUESTS,
+        "--target",
+        TARGET,
+        "--",
+        "-D",
+        "warnings",
+    ];
     run(cargo(&lint).env("CARGO_TARGET_DIR", guests_target))
 }
 
@@ -49,8 +70,7 @@ pub fn bench_models() -> Result<()> {
 
 /// Installs what the tests need and `rustup` can bring, or says what to type.
 fn install_tools() -> Result<()> {
-    let missing: Vec<&str> =
-        COMPONENTS.into_iter().filter(|component| !has_component(component)).collect();
+    let missing: Vec<&str> = COMPONENTS.into_iter().filter(|component| !has_component(component)).collect();
     if !missing.is_empty() {
         rustup(&[&["component", "add"], missing.as_slice()].concat())?;
     }
@@ -62,13 +82,17 @@ fn install_tools() -> Result<()> {
 }
 
 fn has_component(component: &str) -> bool {
-    let (subcommand, argument) = if component == "rustfmt" { ("fmt", "--version") } else { (component, "--version") };
+    let (subcommand, argument) =
+        if component == "rustfmt" { ("fmt", "--version") } else { (component, "--version") };
     cargo(&[subcommand, argument]).output().is_ok_and(|output| output.status.success())
 }
 
 fn rustup(arguments: &[&str]) -> Result<()> {
     if run(Command::new("rustup").args(arguments)).is_err() {
-        bail!("the tests need a Rust component that is not installed\n  hint: rustup {}", arguments.join(" "));
+        bail!(
+            "the tests need a Rust component that is not installed\n  hint: rustup {}",
+            arguments.join(" ")
+        );
     }
     Ok(())
 }

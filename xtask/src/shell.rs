@@ -31,7 +31,8 @@ pub fn run(command: &mut Command) -> Result<()> {
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let name = Path::new(&words[0]).file_name().map_or(words[0].clone(), |name| name.to_string_lossy().into_owned());
+    let name =
+        Path::new(&words[0]).file_name().map_or(words[0].clone(), |name| name.to_string_lossy().into_owned());
     println!("$ {name} {}", words[1..].join(" "));
     let status = command.status().with_context(|| format!("{name} could not be started"))?;
     if !status.success() {

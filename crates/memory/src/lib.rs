@@ -124,6 +124,14 @@ impl MemoryStore {
         self.database.get(id)
     }
 
+    /// Memories in the order of storing: those with an id over `after`, at most `limit` (and at most [`MAX_RESULTS`]).
+    ///
+    /// # Errors
+    /// [`MemoryError::Locked`], [`MemoryError::Corrupt`], [`MemoryError::Database`].
+    pub fn list(&self, after: i64, limit: usize) -> Result<Vec<Record>, MemoryError> {
+        self.database.list(after, limit.min(MAX_RESULTS))
+    }
+
     /// Removes the memory with this id; whether there was one.
     ///
     /// # Errors

@@ -133,13 +133,14 @@ impl Database {
     pub(crate) fn get(&self, id: i64) -> Result<Option<Record>, MemoryError> {
         self.connection
             .prepare_cached("SELECT id, text, unix_ms FROM memories WHERE id = ?1")
-            .and_then(|mut statement| {
-                statement
-                    .query_row([id], |row| {
-                        Ok(Record { id: row.get(0)?, text: row.get(1)?, unix_ms: row.get(2)? })
-                    })
-                    .optional()
-            })
+            .and_then(|mut statement| statement.query_row([id], record).optional())
+            .map_err(classify)
+    }
+
+    pub(crate) fn list(&self, after: i64, limit: usize) -> Result<Vec<Record>, MemoryError> {
+        self.connection
+            .prepare_cached("SELECT id, text, unix_ms FROM memories WHERE id > ?1 ORDER BY id LIMIT ?2")
+            .and_then(|mut statement| statement.query_map(params![after, limit as i64], record)?.collect())
             .map_err(classify)
     }
 
@@ -199,6 +200,10 @@ fn classify(error: rusqlite::Error) -> MemoryError {
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => MemoryError::Io(error),
         _ => MemoryError::Database(error),
     }
+}
+
+fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record { id: row.get(0)?, text: row.get(1)?, unix_ms: row.get(2)? })
 }
 
 #[cfg(test)]

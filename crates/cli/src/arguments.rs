@@ -1,0 +1,267 @@
+//! What can be typed: the commands and their options.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// Runs AI agents in sealed, transparent boxes.
+///
+/// Every agent and tool is a WebAssembly process with its own memory, a fuel budget and only the capabilities that
+/// were granted. Every step can be recorded, replayed and verified byte for byte. Works offline.
+#[derive(Debug, Parser)]
+#[command(name = "glasshouse", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Ask(AskArguments),
+    Run(RunArguments),
+    Replay(ReplayArguments),
+    /// Look at, measure or generate a model file
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Look at or change a file of long-term memory
+    #[command(subcommand)]
+    Memory(MemoryCommand),
+}
+
+/// Ask the agent a question
+///
+/// Prints the agent's steps as they happen and streams the answer. The exit code is 0 only when there is an answer.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  glasshouse ask \"What is 17 * 23?\"
+  glasshouse ask --mount notes \"What does todo.txt say?\"
+  glasshouse ask --memory facts.db \"Remember that the gate code is 4417\"
+  echo \"What is the square root of 2?\" | glasshouse ask --quiet")]
+pub struct AskArguments {
+    /// The question; read from standard input when it is left out or `-`
+    pub question: Option<String>,
+
+    /// Print one JSON object for each step
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+    /// Print only the answer
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// Let the agent use this directory: read-only, or read-write with `:rw`; may be repeated
+    #[arg(long, value_name = "DIR[:rw]")]
+    pub mount: Vec<String>,
+    /// Keep long-term memory in this file; without it, memory ends with the run
+    #[arg(long, value_name = "FILE")]
+    pub memory: Option<PathBuf>,
+    /// Write the event log of the run to this file
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
+    /// Offer this tool module as well; may be repeated
+    #[arg(long, value_name = "FILE", help_heading = "Modules")]
+    pub tool: Vec<PathBuf>,
+    /// Run this module instead of the default agent
+    #[arg(long, value_name = "FILE", help_heading = "Modules")]
+    pub agent: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub model: ModelArguments,
+    #[command(flatten)]
+    pub sampling: SamplingArguments,
+    #[command(flatten)]
+    pub limits: LimitArguments,
+}
+
+/// Which model answers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArguments {
+    /// A GGUF file; without it, the built-in pocket model
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Threads for inference; the result is the same for any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArguments {
+    /// Seed of everything random in the run
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// 0 always takes the most probable token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Keep the K most probable tokens; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: u32,
+    /// Keep the most probable tokens up to this total probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Drop tokens less probable than P times the most probable one
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f32,
+    /// Penalty on repeated tokens; 1 is none
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub repeat_penalty: f32,
+}
+
+/// What a run may use.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArguments {
+    /// The most steps the agent may take
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_steps: u32,
+    /// The most tokens the model may generate in the run
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: u32,
+    /// Fuel of each process: about one unit for each WebAssembly instruction
+    #[arg(long, value_name = "N", default_value_t = 1_000_000_000)]
+    pub fuel: u64,
+    /// Memory of each process, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub memory_limit: u32,
+    /// Take this as the wall-clock time, in seconds since 1970 (UTC)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub now: Option<i64>,
+}
+
+/// Run a function of a WebAssembly module in the sandbox
+///
+/// The module is granted nothing but its own devices (virtual clock, random bytes, log). Prints its result as JSON.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The module, built with the guest SDK
+    pub module: PathBuf,
+    /// The exported function to call
+    #[arg(long, default_value = "run")]
+    pub entry: String,
+    /// Its input, as JSON
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub input: String,
+    /// Write the event log of the run to this file
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Seed of everything random in the run
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Fuel: about one unit for each WebAssembly instruction
+    #[arg(long, value_name = "N", default_value_t = 1_000_000_000)]
+    pub fuel: u64,
+    /// Memory, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub memory_limit: u32,
+}
+
+/// Run a recorded event log again and compare every byte
+///
+/// The agent, the tools and the model are executed again; only what the host contributed (time, files, memory) is
+/// taken from the log. The exit code is 0 only when everything is the same.
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// The event log, written by `ask --trace` or `run --trace`
+    pub trace: PathBuf,
+    /// Take the model's output from the log instead of computing it again
+    #[arg(long)]
+    pub trust_model: bool,
+    /// A module that the run used and that is not built in; may be repeated
+    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
+    pub module: Vec<PathBuf>,
+    /// Print only differences
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub model: ModelArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    Info(ModelInfoArguments),
+    Bench(ModelBenchArguments),
+    Generate(ModelGenerateArguments),
+}
+
+/// Say what a model file holds
+#[derive(Debug, Args)]
+pub struct ModelInfoArguments {
+    /// A GGUF file; without it, the built-in pocket model
+    pub file: Option<PathBuf>,
+    /// List every tensor as well
+    #[arg(long)]
+    pub tensors: bool,
+}
+
+/// Measure prefill and decode speed, load time and peak memory
+#[derive(Debug, Args)]
+pub struct ModelBenchArguments {
+    /// A GGUF file; without it, the built-in pocket model
+    pub file: Option<PathBuf>,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    pub prompt: u32,
+    /// Tokens to decode
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub decode: u32,
+    /// Repetitions; the median is printed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Threads for inference
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Write a random-weight model of a real model's shape, for measuring
+#[derive(Debug, Args)]
+pub struct ModelGenerateArguments {
+    /// The shape; a wrong name lists them all
+    pub preset: String,
+    /// The file to write
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MemoryCommand {
+    List(MemoryListArguments),
+    Add(MemoryAddArguments),
+    Search(MemorySearchArguments),
+    Remove(MemoryRemoveArguments),
+}
+
+/// Print every memory: its number and its text
+#[derive(Debug, Args)]
+pub struct MemoryListArguments {
+    /// The memory file
+    pub file: PathBuf,
+}
+
+/// Keep a text
+#[derive(Debug, Args)]
+pub struct MemoryAddArguments {
+    /// The memory file; created if there is none
+    pub file: PathBuf,
+    /// The text
+    pub text: String,
+}
+
+/// Print the memories that match, best first
+#[derive(Debug, Args)]
+pub struct MemorySearchArguments {
+    /// The memory file
+    pub file: PathBuf,
+    /// Words to look for
+    pub query: String,
+}
+
+/// Forget a memory
+#[derive(Debug, Args)]
+pub struct MemoryRemoveArguments {
+    /// The memory file
+    pub file: PathBuf,
+    /// The memory's number, as `list` prints it
+    pub id: i64,
+}

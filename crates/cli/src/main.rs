@@ -1,0 +1,29 @@
+//! The `glasshouse` command line: reads what was typed, runs one command, turns its outcome into an exit code.
+
+mod arguments;
+mod commands;
+mod failure;
+mod progress;
+mod screen;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command, ModelCommand};
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Ask(arguments) => commands::ask::run(arguments),
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Replay(arguments) => commands::replay::run(arguments),
+        Command::Model(ModelCommand::Info(arguments)) => commands::model::info(arguments),
+        Command::Model(ModelCommand::Bench(arguments)) => commands::model::bench(arguments),
+        Command::Model(ModelCommand::Generate(arguments)) => commands::model::generate(arguments),
+        Command::Memory(command) => commands::memory::run(command),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,0 +1,200 @@
+//! The command line from outside: what a person types, what is printed, the exit code.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+fn glasshouse(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory, arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
+    command.current_dir(directory).args(arguments).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Succeeds, says nothing on standard error, and gives what it printed.
+fn printed(directory: &Path, arguments: &[&str]) -> String {
+    let output = glasshouse(directory, arguments);
+    assert!(output.status.success(), "{arguments:?}\n{}{}", stdout(&output), stderr(&output));
+    assert_eq!(stderr(&output), "", "{arguments:?}");
+    stdout(&output)
+}
+
+/// Fails with one message, without a panic, and gives the message.
+fn refused(directory: &Path, arguments: &[&str]) -> String {
+    let output = glasshouse(directory, arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}\n{}{}", stdout(&output), stderr(&output));
+    let message = stderr(&output);
+    assert!(message.starts_with("error: ") && !message.contains("panicked"), "{arguments:?}\n{message}");
+    message
+}
+
+#[test]
+fn the_help_of_every_command_is_as_reviewed() {
+    let directory = TempDir::new().unwrap();
+    for arguments in
+        [&["--help"][..], &["ask", "--help"], &["run", "--help"], &["replay", "--help"], &["model", "--help"]]
+    {
+        let name = arguments.join("_").replace("--", "");
+        insta::assert_snapshot!(format!("help_{name}"), printed(directory.path(), arguments));
+    }
+}
+
+#[test]
+fn a_calculation_shows_its_steps_and_the_answer() {
+    let directory = TempDir::new().unwrap();
+    insta::assert_snapshot!("ask_steps", printed(directory.path(), &["ask", "What is 17 * 23?"]));
+}
+
+#[test]
+fn quiet_prints_only_the_answer_and_takes_the_question_from_standard_input() {
+    let directory = TempDir::new().unwrap();
+    let mut child = command(directory.path(), &["ask", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"What is 17 * 23?\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(stdout(&output).lines().count(), 1);
+    assert!(stdout(&output).contains("391"));
+}
+
+#[test]
+fn json_prints_one_object_a_line_and_ends_with_the_outcome() {
+    let directory = TempDir::new().unwrap();
+    let text = printed(directory.path(), &["ask", "--json", "What is 17 * 23?"]);
+    let events: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds.first(), Some(&"thought"));
+    assert!(kinds.contains(&"call") && kinds.contains(&"observation") && kinds.contains(&"answer"), "{text}");
+    let end = events.last().unwrap();
+    assert_eq!(end["event"], "end");
+    assert!(end["outcome"]["end"]["text"].as_str().unwrap().contains("391"), "{text}");
+}
+
+#[test]
+fn a_mounted_file_is_read_and_an_unmounted_one_is_not() {
+    let directory = TempDir::new().unwrap();
+    fs::create_dir(directory.path().join("notes")).unwrap();
+    fs::write(directory.path().join("notes/todo.txt"), "buy milk\n").unwrap();
+    let question = "What does todo.txt say?";
+    let mounted = printed(directory.path(), &["ask", "--mount", "notes", question]);
+    assert!(
+        mounted.contains("read_file {\"path\":\"todo.txt\"}") && mounted.contains("buy milk"),
+        "{mounted}"
+    );
+    let unmounted = printed(directory.path(), &["ask", question]);
+    assert!(!unmounted.contains("buy milk") && !unmounted.contains("call"), "{unmounted}");
+}
+
+#[test]
+fn memory_lasts_in_its_file() {
+    let directory = TempDir::new().unwrap();
+    printed(directory.path(), &["ask", "--memory", "facts.db", "Remember that the gate code is 4417"]);
+    let recalled = printed(directory.path(), &["ask", "--memory", "facts.db", "What is the gate code?"]);
+    assert!(recalled.contains("4417"), "{recalled}");
+}
+
+#[test]
+fn two_recordings_are_identical_and_replay_to_the_same_bytes() {
+    let directory = TempDir::new().unwrap();
+    let ask =
+        |name: &str| printed(directory.path(), &["ask", "--seed", "7", "--trace", name, "What is 17 * 23?"]);
+    assert_eq!(ask("a.log"), ask("b.log"));
+    let (a, b) = (
+        fs::read(directory.path().join("a.log")).unwrap(),
+        fs::read(directory.path().join("b.log")).unwrap(),
+    );
+    assert!(a == b, "two runs with the same seed and question wrote different logs");
+    assert!(printed(directory.path(), &["replay", "a.log"]).contains("identical"));
+    assert!(printed(directory.path(), &["replay", "--trust-model", "a.log"]).contains("identical"));
+}
+
+#[test]
+fn the_clock_is_a_recorded_input() {
+    let directory = TempDir::new().unwrap();
+    let asked =
+        printed(directory.path(), &["ask", "--now", "1700000000", "--trace", "a.log", "What time is it?"]);
+    assert!(asked.contains("2023-11-14 22:13:20 UTC, Tuesday"), "{asked}");
+    assert!(printed(directory.path(), &["replay", "a.log"]).contains("identical"));
+}
+
+#[test]
+fn a_damaged_log_is_refused_with_the_position() {
+    let directory = TempDir::new().unwrap();
+    printed(directory.path(), &["ask", "--trace", "a.log", "What is 17 * 23?"]);
+    let whole = fs::read(directory.path().join("a.log")).unwrap();
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for damaged in [&flipped[..], &whole[..whole.len() - 1], &whole[..middle], &whole[..3], b"", b"not a log"]
+    {
+        fs::write(directory.path().join("damaged.log"), damaged).unwrap();
+        let message = refused(directory.path(), &["replay", "damaged.log"]);
+        assert!(message.contains("byte") || message.contains("position"), "{message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_a_way_out() {
+    let directory = TempDir::new().unwrap();
+    let at = directory.path();
+    fs::write(at.join("text.gguf"), "this is not a model").unwrap();
+    fs::write(at.join("text.wasm"), "this is not a module").unwrap();
+    let long = "word ".repeat(20_000);
+    for (name, arguments) in [
+        ("empty_question", &["ask", ""][..]),
+        ("blank_question", &["ask", "  \n "]),
+        ("long_question", &["ask", &long]),
+        ("absent_model", &["ask", "--model", "absent.gguf", "hi"]),
+        ("not_a_model", &["ask", "--model", "text.gguf", "hi"]),
+        ("absent_mount", &["ask", "--mount", "absent", "hi"]),
+        ("memory_is_no_database", &["ask", "--memory", "text.gguf", "hi"]),
+        ("absent_tool", &["ask", "--tool", "absent.wasm", "hi"]),
+        ("tool_is_no_module", &["ask", "--tool", "text.wasm", "hi"]),
+        ("module_is_no_module", &["run", "text.wasm"]),
+        ("trace_in_absent_folder", &["ask", "--trace", "absent/a.log", "hi"]),
+        ("no_fuel", &["ask", "--fuel", "1000", "What is 17 * 23?"]),
+        ("one_step", &["ask", "--max-steps", "1", "What is 17 * 23?"]),
+        ("few_tokens", &["ask", "--max-tokens", "3", "What is 17 * 23?"]),
+        ("bad_temperature", &["ask", "--temperature", "-1", "What is 17 * 23?"]),
+    ] {
+        insta::assert_snapshot!(format!("refused_{name}"), refused(at, arguments));
+    }
+}
+
+#[test]
+fn standard_input_that_is_not_utf_8_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let mut child = command(directory.path(), &["ask"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"What is \xff\xfe?").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "error: the question on standard input is not UTF-8 text (byte 8); convert it first\n"
+    );
+}

@@ -1,0 +1,89 @@
+//! What can go wrong while a runtime is set up, runs or replays.
+
+use std::path::PathBuf;
+
+use glasshouse_engine::ModuleError;
+use glasshouse_kernel::{KernelError, ModuleHash, replay::Difference, trace::TraceError};
+use glasshouse_llm::LlmError;
+use glasshouse_memory::MemoryError;
+use thiserror::Error;
+
+/// Errors of this crate.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// A directory cannot be mounted.
+    #[error("{} cannot be mounted: {source}", directory.display())]
+    Mount {
+        /// The directory as it was given.
+        directory: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A module cannot run.
+    #[error("the module {name} cannot run: {source}")]
+    Module {
+        /// The module's name.
+        name: String,
+        /// Why.
+        source: ModuleError,
+    },
+    /// A module is needed that was not given.
+    #[error("no module with the hash {hash} is known; give its file with --module")]
+    UnknownModule {
+        /// BLAKE3 of the module's bytes.
+        hash: ModuleHash,
+    },
+    /// Two tools have one name.
+    #[error("two tools are named {name}; every tool needs a name of its own")]
+    DuplicateTool {
+        /// The name.
+        name: String,
+    },
+    /// A module given as a tool describes none.
+    #[error("the module {name} describes no tool; build it with the guest SDK's tool! macro")]
+    NoTools {
+        /// The module's name.
+        name: String,
+    },
+    /// The question is empty.
+    #[error("the question is empty; ask something, as in: glasshouse ask \"What is 17 * 23?\"")]
+    EmptyQuestion,
+    /// The machine cannot be set up.
+    #[error("the WebAssembly engine cannot start: {0}")]
+    Engine(#[source] ModuleError),
+    /// The model cannot be loaded.
+    #[error("the model cannot be loaded: {0}")]
+    Model(#[source] LlmError),
+    /// The memory file cannot be used.
+    #[error("long-term memory cannot be opened: {0}")]
+    Memory(#[source] MemoryError),
+    /// The kernel refused an input: the driver and the kernel disagree.
+    #[error("the kernel refused an input: {0}")]
+    Kernel(#[from] KernelError),
+    /// The event log cannot be written.
+    #[error("the event log cannot be written: {0}")]
+    TraceWrite(#[source] std::io::Error),
+    /// The event log cannot be read.
+    #[error("the event log cannot be replayed: {0}")]
+    Trace(#[from] TraceError),
+    /// The log was made with another model.
+    #[error(
+        "the event log was made with another model ({recorded}); give it with --model FILE, \
+         or take the model's output from the log with --trust-model"
+    )]
+    OtherModel {
+        /// Hash of the model that the log names, in hexadecimal.
+        recorded: String,
+    },
+    /// The replay differs from the log.
+    #[error("{0}")]
+    Difference(Box<Difference>),
+    /// The agent ended without an outcome.
+    #[error("the agent failed: {message}")]
+    Agent {
+        /// Stable code of the failure.
+        code: String,
+        /// What happened.
+        message: String,
+    },
+}

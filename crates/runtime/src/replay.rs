@@ -1,0 +1,169 @@
+//! Running a recorded event log again and comparing every byte.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use glasshouse_engine::native::Wasmtime;
+use glasshouse_kernel::{
+    Effect, Input, RequestId,
+    replay::{ModelAnswers, Next, Replay},
+    trace::TraceReader,
+};
+use glasshouse_protocol::{ErrorData, FinishReason, GenerateResponse};
+
+use crate::{
+    ModelSource, Modules, Observer, RuntimeError,
+    driver::{Driver, Recorder, Task},
+    services::{ModelService, ServiceCall},
+};
+
+/// What a replay needs besides the log.
+#[derive(Debug, Clone, Default)]
+pub struct ReplayOptions {
+    /// The model that the run used.
+    pub model: ModelSource,
+    /// Threads for inference; `None` takes what the machine has.
+    pub threads: Option<usize>,
+    /// Take the model's output from the log; no model is loaded then.
+    pub trust_model: bool,
+    /// Modules of the run that are not built in: a name for people, and the bytes.
+    pub modules: Vec<(String, Vec<u8>)>,
+}
+
+/// What was compared and found identical.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// Inputs and effects.
+    pub records: u64,
+    /// Steps that were run again.
+    pub steps: u64,
+    /// Fuel that they used.
+    pub fuel: u64,
+    /// Tokens that the model generated, computed again or trusted.
+    pub tokens: u64,
+}
+
+/// Compares instead of writing.
+struct Comparison<'a>(&'a mut Replay);
+
+impl Recorder for Comparison<'_> {
+    fn input(&mut self, input: &Input) -> Result<(), RuntimeError> {
+        self.0.input(input).map_err(RuntimeError::Difference)
+    }
+
+    fn effect(&mut self, effect: &Effect) -> Result<(), RuntimeError> {
+        self.0.effect(effect).map_err(RuntimeError::Difference)
+    }
+}
+
+/// Executes the run that `log` holds: agent, tools and model. Only what the host contributed is taken from the log.
+///
+/// # Errors
+/// [`RuntimeError::Trace`] when the log is damaged, before anything runs; [`RuntimeError::Difference`] at the first
+/// record that is not the same; [`RuntimeError::OtherModel`] and [`RuntimeError::UnknownModule`] when what the run
+/// used is not at hand.
+pub fn replay(
+    log: &[u8],
+    options: ReplayOptions,
+    observer: &mut dyn Observer,
+) -> Result<ReplayReport, RuntimeError> {
+    let (header, frames) = TraceReader::open(log)?;
+    let frames = frames.collect::<Result<Vec<_>, _>>()?;
+
+    let mut modules = Modules::new(Wasmtime::new().map_err(RuntimeError::Engine)?);
+    modules.add_builtin();
+    for (name, bytes) in &options.modules {
+        modules.add(name, bytes);
+    }
+    let mut model = None;
+    if let (Some(recorded), false) = (header.model, options.trust_model) {
+        if options.model.hash()? != Some(recorded) {
+            return Err(RuntimeError::OtherModel { recorded: recorded.to_string() });
+        }
+        model = options
+            .model
+            .load(options.threads)?
+            .map(|model| ModelService::new(model, Arc::new(AtomicBool::new(false))));
+    }
+
+    let answers = if options.trust_model { ModelAnswers::Trusted } else { ModelAnswers::Recomputed };
+    let mut replay = Replay::new(frames, answers);
+    let mut driver = Driver::new(header.kernel, &modules);
+    let mut tokens = 0;
+    loop {
+        let input = match replay.next_input() {
+            Next::End => break,
+            Next::Fact(input) => {
+                tokens += generated_tokens(input);
+                let input = input.clone();
+                // The answer is in the log: nobody else is to be asked for it.
+                if let Input::Completion { request, .. } = &input {
+                    take_request(&mut driver, *request);
+                }
+                Some(input)
+            }
+            Next::Step { process, .. } => {
+                match driver.take_task(|task| matches!(task, Task::Step(step) if step.process == process)) {
+                    Some(Task::Step(step)) => Some(driver.run_step(step)?),
+                    _ => None,
+                }
+            }
+            Next::Model { request, recorded } => {
+                let cancelled_after = cancelled_after(recorded);
+                match (take_request(&mut driver, request), &mut model) {
+                    (Some(Task::Request(task)), Some(model)) => {
+                        let call = ServiceCall {
+                            process: task.process,
+                            payload: &task.payload,
+                            grants: &task.grants,
+                            seed: task.seed,
+                        };
+                        let result = call.request().and_then(|request| {
+                            let answer = model.answer(&call, &request, cancelled_after, observer);
+                            answer.unwrap_or_else(|| {
+                                Err(ErrorData::new("bad_request", "not a request of the model"))
+                            })
+                        });
+                        let input = Input::Completion { request, result };
+                        tokens += generated_tokens(&input);
+                        Some(input)
+                    }
+                    _ => None,
+                }
+            }
+        };
+        // The log goes on with something that this run never asked for: told as the first difference.
+        let Some(input) = input else { break };
+        driver.apply(input, &mut Comparison(&mut replay), observer)?;
+        for process in driver.take_released() {
+            if let Some(model) = &mut model {
+                model.release(process);
+            }
+        }
+    }
+    let summary = replay.finish().map_err(RuntimeError::Difference)?;
+    Ok(ReplayReport {
+        records: summary.inputs + summary.effects,
+        steps: summary.steps,
+        fuel: summary.fuel,
+        tokens,
+    })
+}
+
+fn take_request(driver: &mut Driver<'_>, request: RequestId) -> Option<Task> {
+    driver.take_task(|task| matches!(task, Task::Request(task) if task.request == request))
+}
+
+fn response(result: &Result<Vec<u8>, ErrorData>) -> Option<GenerateResponse> {
+    result.as_ref().ok().and_then(|answer| serde_json::from_slice(answer).ok())
+}
+
+/// When a person stopped the generation: a fact about the host, so the replay stops there as well.
+fn cancelled_after(recorded: &Result<Vec<u8>, ErrorData>) -> Option<u32> {
+    let response = response(recorded)?;
+    (response.finish == FinishReason::Cancelled).then_some(response.usage.generated_tokens)
+}
+
+fn generated_tokens(input: &Input) -> u64 {
+    let Input::Completion { result, .. } = input else { return 0 };
+    response(result).map_or(0, |response| u64::from(response.usage.generated_tokens))
+}

@@ -1,0 +1,119 @@
+//! What processes can ask for: each service parses nothing itself, and its answer is a recorded input of the kernel.
+//!
+//! - [`Services`]: all of them, and the dispatch from a request to its service.
+//! - [`ModelService`]: text generation, one session per process.
+//! - [`Files`], [`Mount`]: the mounted directories.
+//! - [`Clock`]: the wall clock.
+//!
+//! A request reaches this module only after the kernel found its service among the process's grants.
+
+mod clock;
+mod files;
+mod model;
+
+use glasshouse_kernel::{Capability, ProcessId};
+use glasshouse_memory::{MemoryError, MemoryStore};
+use glasshouse_protocol::{ErrorData, FoundMemory, Request, StoredMemory};
+use serde::Serialize;
+
+pub use clock::Clock;
+pub use files::{Files, Mount};
+pub use model::ModelService;
+
+use crate::Observer;
+
+/// More memories than this are of no use in a prompt.
+const MAXIMUM_FOUND_MEMORIES: u32 = 50;
+
+/// One request of a process.
+pub struct ServiceCall<'a> {
+    /// Who asks.
+    pub process: ProcessId,
+    /// The request's JSON.
+    pub payload: &'a [u8],
+    /// What the process may use.
+    pub grants: &'a [Capability],
+    /// Derived by the kernel for this request.
+    pub seed: u64,
+}
+
+impl ServiceCall<'_> {
+    /// The request, typed.
+    pub(crate) fn request(&self) -> Result<Request, ErrorData> {
+        serde_json::from_slice(self.payload)
+            .map_err(|error| ErrorData::new("bad_request", format!("the request is malformed: {error}")))
+    }
+}
+
+/// The services of one runtime.
+pub struct Services {
+    /// Text generation; without a model, such requests are answered with an error.
+    pub model: Option<ModelService>,
+    /// The mounted directories.
+    pub files: Files,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Long-term memory.
+    pub memory: MemoryStore,
+}
+
+impl Services {
+    /// Performs a request: its answer as JSON.
+    ///
+    /// # Errors
+    /// Whatever went wrong, as data for the process that asked; the run goes on.
+    pub fn perform(
+        &mut self,
+        call: &ServiceCall<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<u8>, ErrorData> {
+        let request = call.request()?;
+        match request {
+            Request::Generate(_) | Request::DescribeModel {} => {
+                let model =
+                    self.model.as_mut().and_then(|model| model.answer(call, &request, None, observer));
+                model.unwrap_or_else(|| {
+                    Err(ErrorData::new("no_model", "no model is loaded; start with --model FILE"))
+                })
+            }
+            Request::ReadClock {} => json(&self.clock.read()),
+            Request::ReadFile { path } => json(&self.files.read(call.grants, &path)?),
+            Request::WriteFile { path, content } => json(&self.files.write(call.grants, &path, &content)?),
+            Request::ListDirectory { path } => json(&self.files.list(call.grants, &path)?),
+            Request::SearchFiles { query, path } => json(&self.files.search(call.grants, &query, &path)?),
+            Request::StoreMemory { text } => {
+                let id = self.memory.store(&text, None).map_err(|error| memory_error(&error))?;
+                json(&StoredMemory { id })
+            }
+            Request::SearchMemory { query, limit } => {
+                let limit = limit.min(MAXIMUM_FOUND_MEMORIES);
+                let found =
+                    self.memory.search(&query, limit as usize).map_err(|error| memory_error(&error))?;
+                let found: Vec<FoundMemory> = found
+                    .into_iter()
+                    .map(|memory| FoundMemory { id: memory.id, text: memory.text })
+                    .collect();
+                json(&found)
+            }
+            // The kernel answers tool calls itself.
+            Request::CallTool { name, .. } => {
+                Err(ErrorData::new("unknown_tool", format!("no tool {name} is registered")))
+            }
+        }
+    }
+
+    /// Forgets what is kept for a process that ended.
+    pub fn release(&mut self, process: ProcessId) {
+        if let Some(model) = &mut self.model {
+            model.release(process);
+        }
+    }
+}
+
+fn memory_error(error: &MemoryError) -> ErrorData {
+    ErrorData::from_error("memory_error", error)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, ErrorData> {
+    serde_json::to_vec(value).map_err(|error| ErrorData::from_error("bad_answer", &error))
+}

@@ -1,0 +1,64 @@
+//! Writing the event log of a run.
+
+use std::io::Write;
+
+use glasshouse_engine::Machine;
+use glasshouse_kernel::{
+    Effect, Input, KernelConfig, ModelHash,
+    trace::{TraceHeader, TraceWriter},
+};
+
+use crate::{Modules, RuntimeError, driver::Recorder};
+
+/// What the log says about the run before its first record.
+pub(crate) fn header<M: Machine>(
+    configuration: KernelConfig,
+    modules: &Modules<M>,
+    model: Option<ModelHash>,
+) -> TraceHeader {
+    TraceHeader {
+        kernel: configuration,
+        modules: modules.list().map(|(name, hash)| (name.to_owned(), hash)).collect(),
+        model,
+        extra: vec![("glasshouse".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+    }
+}
+
+/// Keeps no log.
+pub(crate) struct NoTrace;
+
+impl Recorder for NoTrace {
+    fn input(&mut self, _input: &Input) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn effect(&mut self, _effect: &Effect) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+/// Writes every input before it is applied, and every effect before it is performed.
+pub(crate) struct TraceFile<W: Write> {
+    writer: TraceWriter<W>,
+}
+
+impl<W: Write> TraceFile<W> {
+    pub(crate) fn new(output: W, header: &TraceHeader) -> Result<Self, RuntimeError> {
+        Ok(Self { writer: TraceWriter::new(output, header).map_err(RuntimeError::TraceWrite)? })
+    }
+
+    /// Ends the log; without it a reader takes the file for cut off.
+    pub(crate) fn finish(self) -> Result<(), RuntimeError> {
+        self.writer.finish().and_then(|mut output| output.flush()).map_err(RuntimeError::TraceWrite)
+    }
+}
+
+impl<W: Write> Recorder for TraceFile<W> {
+    fn input(&mut self, input: &Input) -> Result<(), RuntimeError> {
+        self.writer.input(input).and_then(|()| self.writer.flush()).map_err(RuntimeError::TraceWrite)
+    }
+
+    fn effect(&mut self, effect: &Effect) -> Result<(), RuntimeError> {
+        self.writer.effect(effect).map_err(RuntimeError::TraceWrite)
+    }
+}
