@@ -1,0 +1,201 @@
+//! What the machine costs: compiling, starting, calling, and metering against plain wasmtime in the same run.
+//!
+//! `cargo bench -p glasshouse-engine [-- FILE.wasm…]`; modules that are given are compiled and timed as well.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use glasshouse_devices::{Context, StepCall, StepOutcome};
+use glasshouse_engine::{InstanceLimits, Machine, native::Wasmtime, rewrite};
+use wasmtime::{Config, Engine, Instance, Module, Store};
+
+/// Runs of which the median is taken.
+const RUNS: usize = 15;
+
+fn main() {
+    let machine = Wasmtime::new().expect("wasmtime runs here");
+    compile(&machine, "generated", &generated(400));
+    for file in std::env::args().skip(1).filter(|argument| argument.ends_with(".wasm")) {
+        match std::fs::read(&file) {
+            Ok(bytes) => compile(&machine, &file, &bytes),
+            Err(error) => eprintln!("{file}: {error}"),
+        }
+    }
+    start(&machine);
+    for (name, body) in LOOPS {
+        metering(&machine, name, body);
+    }
+}
+
+/// The median time of `RUNS` runs.
+fn median(mut run: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[RUNS / 2]
+}
+
+fn compile(machine: &Wasmtime, name: &str, bytes: &[u8]) {
+    let rewritten = match rewrite::rewrite(bytes, &rewrite::RewriteConfig::default()) {
+        Ok(rewritten) => rewritten,
+        Err(error) => return eprintln!("{name}: {error}"),
+    };
+    let plain = Engine::new(&plain_config()).expect("wasmtime runs here");
+    let pass = median(|| drop(rewrite::rewrite(bytes, &rewrite::RewriteConfig::default())));
+    let whole = median(|| drop(machine.compile(bytes)));
+    let without = median(|| drop(Module::from_binary(&plain, bytes)));
+    println!(
+        "{name}: {} bytes, rewritten {} bytes ({:.2}x); pass {pass:.2?}, compile {whole:.2?}, plain wasmtime {without:.2?}",
+        bytes.len(),
+        rewritten.len(),
+        rewritten.len() as f64 / bytes.len() as f64,
+    );
+}
+
+fn start(machine: &Wasmtime) {
+    let compiled = machine.compile(&guest(ECHO)).expect("a good module");
+    let limits = InstanceLimits::default();
+    let call = StepCall::Start { entry: "run".into(), input: vec![7; 64] };
+    let mut context = Context::new(0, [0; 32]);
+    let times = 1_000;
+    let instantiate =
+        median(|| (0..times).for_each(|_| drop(machine.instantiate(&compiled, limits)))) / times;
+    let first = median(|| {
+        (0..times).for_each(|_| {
+            machine.instantiate(&compiled, limits).expect("it starts").step(&call, &mut context, 1_000);
+        });
+    }) / times;
+    let mut instance = machine.instantiate(&compiled, limits).expect("it starts");
+    let step = median(|| {
+        (0..times).for_each(|_| {
+            instance.step(&call, &mut context, 1_000);
+        });
+    }) / times;
+    println!(
+        "instantiate and drop {instantiate:.2?}; with a step of 64 bytes {first:.2?}; each further step {step:.2?}"
+    );
+}
+
+fn metering(machine: &Wasmtime, name: &str, body: &str) {
+    let bytes = guest(body);
+    let call = StepCall::Start { entry: "run".into(), input: vec![] };
+    let compiled = machine.compile(&bytes).expect("a good module");
+    let mut instance = machine.instantiate(&compiled, InstanceLimits::default()).expect("it starts");
+    let mut fuel = 0;
+    let metered = median(|| {
+        let report = instance.step(&call, &mut Context::new(0, [0; 32]), u64::MAX);
+        assert!(matches!(report.outcome, StepOutcome::Returned(_)), "{:?}", report.outcome);
+        fuel = report.fuel_used;
+    });
+    let time_plain = |config: &Config, fuel: bool| {
+        let engine = Engine::new(config).expect("wasmtime runs here");
+        let module = Module::from_binary(&engine, &bytes).expect("a good module");
+        let mut store = Store::new(&engine, ());
+        if fuel {
+            store.set_fuel(u64::MAX).expect("fuel is on");
+        }
+        let instance = Instance::new(&mut store, &module, &[]).expect("it starts");
+        let run = instance.get_typed_func::<(u32, u32), u64>(&mut store, "run").expect("it exports run");
+        median(|| {
+            run.call(&mut store, (0, 0)).expect("it returns");
+        })
+    };
+    let plain = time_plain(&plain_config(), false);
+    let engine_fuel = time_plain(plain_config().consume_fuel(true), true);
+    println!(
+        "{name}: {metered:.2?} metered, {plain:.2?} plain ({:.2}x), {engine_fuel:.2?} with the engine's fuel ({:.2}x); {fuel} fuel",
+        metered.as_secs_f64() / plain.as_secs_f64(),
+        engine_fuel.as_secs_f64() / plain.as_secs_f64(),
+    );
+}
+
+/// The same engine settings without the pass.
+fn plain_config() -> Config {
+    let mut config = Config::new();
+    config.cranelift_nan_canonicalization(true);
+    config
+}
+
+fn guest(body: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module (memory (export "memory") 17)
+        (func (export "gh_allocate") (param i32) (result i32) i32.const 1024) {body})"#
+    );
+    wat::parse_str(text).expect("a good module")
+}
+
+/// A module with this many functions of mixed code.
+fn generated(functions: usize) -> Vec<u8> {
+    let mut body = String::new();
+    for index in 0..functions {
+        let callee = (index + 1) % functions;
+        write!(
+            body,
+            "(func $f{index} (param i32 i32) (result i32) (local i32 f64)
+                (local.set 2 (i32.mul (local.get 0) (i32.const {index})))
+                (loop $again
+                    (if (i32.rem_u (local.get 2) (i32.const 7))
+                        (then (i32.store offset=8 (local.get 1) (i32.load offset=64 (local.get 2))))
+                        (else (f64.store (local.get 1) (f64.add (local.get 3) (f64.load (local.get 2))))))
+                    (block $out
+                        (br_if $out (i32.eqz (local.get 2)))
+                        (local.set 3 (f64.mul (local.get 3) (f64.convert_i32_s (local.get 2))))
+                        (br_table 0 $again 0 (i32.and (local.get 2) (i32.const 3))))
+                    (local.set 2 (i32.sub (local.get 2) (i32.const 1)))
+                    (br_if $again (i32.gt_s (local.get 2) (i32.const 100))))
+                (if (result i32) (i32.lt_u (local.get 0) (i32.const 100))
+                    (then (call $f{callee} (i32.add (local.get 0) (i32.const 1)) (local.get 2)))
+                    (else (i32.xor (local.get 1) (i32.const {index})))))"
+        )
+        .expect("strings take text");
+    }
+    guest(&body)
+}
+
+const ECHO: &str = r#"(func (export "run") (param i32 i32) (result i64)
+    (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))"#;
+
+const LOOPS: [(&str, &str); 3] = [
+    (
+        "counting loop of 10,000,000",
+        r#"(func (export "run") (param i32 i32) (result i64) (local $i i32) (local $x i32)
+            (loop (local.set $x (i32.xor (i32.mul (local.get $x) (i32.const 31)) (local.get $i)))
+                (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 10000000))))
+            (i64.extend_i32_u (i32.and (local.get $x) (i32.const 1))))"#,
+    ),
+    (
+        "matrix product of 192 x 192 f32",
+        r#"(func (export "run") (param i32 i32) (result i64)
+            (local $i i32) (local $j i32) (local $k i32) (local $sum f32)
+            (loop $rows (local.set $j (i32.const 0))
+                (loop $columns (local.set $k (i32.const 0)) (local.set $sum (f32.const 0))
+                    (loop $inner
+                        (local.set $sum (f32.add (local.get $sum) (f32.mul
+                            (f32.load (i32.shl (i32.add (i32.mul (local.get $i) (i32.const 192)) (local.get $k)) (i32.const 2)))
+                            (f32.load offset=147456 (i32.shl (i32.add (i32.mul (local.get $k) (i32.const 192)) (local.get $j)) (i32.const 2))))))
+                        (br_if $inner (i32.lt_u (local.tee $k (i32.add (local.get $k) (i32.const 1))) (i32.const 192))))
+                    (f32.store offset=294912
+                        (i32.shl (i32.add (i32.mul (local.get $i) (i32.const 192)) (local.get $j)) (i32.const 2)) (local.get $sum))
+                    (br_if $columns (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (i32.const 192))))
+                (br_if $rows (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 192))))
+            (i64.const 0))"#,
+    ),
+    (
+        "fib(27), all calls",
+        r#"(func $fib (param i32) (result i32)
+            (if (result i32) (i32.lt_s (local.get 0) (i32.const 2))
+                (then (local.get 0))
+                (else (i32.add
+                    (call $fib (i32.sub (local.get 0) (i32.const 1)))
+                    (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
+        (func (export "run") (param i32 i32) (result i64)
+            (i64.and (i64.extend_i32_u (call $fib (i32.const 27))) (i64.const 1)))"#,
+    ),
+];
