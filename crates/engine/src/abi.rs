@@ -10,7 +10,7 @@
 //!          glasshouse.log(level, ptr, len)
 //!          glasshouse.emit(ptr, len)
 //! added    gh_fuel: global (mut i64)       fuel that is left; below zero: used up
-//!          gh_stack: global (mut i32)      stack that is left, in estimated bytes; below zero: used up
+//!          gh_stack: global (mut i64)      stack that is left, in estimated bytes; below zero: used up
 //!          gh_start()                      the module's start function, if it has one: run first in the first step
 //! ```
 

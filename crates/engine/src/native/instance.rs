@@ -118,9 +118,14 @@ impl WasmtimeInstance {
         function: &TypedFunc<P, R>,
         parameters: P,
     ) -> Result<R, StepTrap> {
-        let stack = Val::I32(abi::STACK_BYTES as i32);
+        let stack = Val::I64(abi::STACK_BYTES.into());
         self.accounts.stack.set(&mut self.store, stack).map_err(|error| engine(&error))?;
-        function.call(&mut self.store, parameters).map_err(|error| self.trap(error))
+        let result = function.call(&mut self.store, parameters);
+        // Not every segment is tested when it is paid for, so this comes before whatever happened since.
+        if self.fuel_left() < 0 {
+            return Err(StepTrap::out_of_fuel());
+        }
+        result.map_err(|error| self.trap(error))
     }
 
     /// The exported function of this name and type.
@@ -143,11 +148,11 @@ impl WasmtimeInstance {
         self.accounts.fuel.get(&mut self.store).i64().unwrap_or(0)
     }
 
-    fn stack_left(&mut self) -> i32 {
-        self.accounts.stack.get(&mut self.store).i32().unwrap_or(0)
+    fn stack_left(&mut self) -> i64 {
+        self.accounts.stack.get(&mut self.store).i64().unwrap_or(0)
     }
 
-    /// Why a call into the guest failed. The accounts tell the pass's own traps from the guest's.
+    /// Why a call into the guest failed. The stack's account tells the pass's own trap from the guest's.
     fn trap(&mut self, error: wasmtime::Error) -> StepTrap {
         let error = match error.downcast::<StepTrap>() {
             Ok(trap) => return trap,
@@ -155,7 +160,6 @@ impl WasmtimeInstance {
         };
         let Some(trap) = error.downcast_ref::<Trap>() else { return engine(&error) };
         let (kind, message) = match trap {
-            Trap::UnreachableCodeReached if self.fuel_left() < 0 => return StepTrap::out_of_fuel(),
             Trap::UnreachableCodeReached if self.stack_left() < 0 => {
                 (TrapKind::StackOverflow, "the step's calls are nested too deeply")
             }

@@ -2,19 +2,27 @@
 //!
 //! A segment is a run of operators that are executed together or not at all. Segments start at the function's entry,
 //! behind `loop`, `if`, `else` and `br_if`, and behind each `end` where control flow joins. Code that cannot be reached
-//! has no segment and no charge. Each segment starts with
+//! has no segment and no charge. Each segment starts with its charge:
 //!
 //! ```text
-//! gh_fuel -= cost; if gh_fuel < 0 { unreachable }
+//! gh_fuel -= cost
 //! ```
 //!
 //! A function that calls others, or whose frame is large, also counts its estimated frame for as long as it is active:
 //!
 //! ```text
-//! gh_stack -= frame; if gh_stack < 0 { unreachable }
+//! gh_stack -= frame
 //! block … the body, `return` being a branch out of this block … end
 //! gh_stack += frame
 //! ```
+//!
+//! The accounts are tested, `if (gh_fuel | gh_stack) < 0 { unreachable }`, behind the charges of a function's entry, at
+//! the head of each loop, and before an operator that is charged by its size; hosts test them in each device call and
+//! when a step ends. That is enough: a step whose fuel is below zero reaches no loop head, no entry and no device any
+//! more, so all it can still do is to run forwards through the functions that are active. Every operator of those is in
+//! the frame that is counted for them, hence there are at most [`STACK_BYTES`](crate::abi::STACK_BYTES), each of them
+//! possibly a call of a function with at most `SMALL_LEAF` operators, whose entry is not tested. And nothing of it can
+//! be seen: the report of the step is the same as if it had been stopped at once.
 //!
 //! All other bytes are copied as they stand: the pass adds globals and types behind the module's own, so no index changes.
 
@@ -32,8 +40,11 @@ use crate::ModuleError;
 const FRAME_BASE: u64 = 128;
 /// A function that calls nothing and has a smaller frame is not counted: at most one such frame is active.
 const LEAF_FRAME: u64 = 4 << 10;
-/// Bytes of frame for each operator: an optimizing compiler may keep a value that is computed twice.
+/// Bytes of frame for each operator: an optimizing compiler may keep a value that is computed twice. Also what bounds
+/// the work of a step that is out of fuel, see above.
 const FRAME_PER_OPERATOR: u64 = 1;
+/// A function without calls and loops, with no more operators than this, is charged but not tested.
+const SMALL_LEAF: u64 = 32;
 
 /// The indices of the pass's globals.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +62,8 @@ enum Piece {
     Copy(Range<usize>),
     /// The charge of a segment, by its number.
     Charge(usize),
+    /// The test of the accounts.
+    Test,
     /// The charge of a size operand.
     SizeCharge(SizeCost),
     /// A branch out of this many blocks, in place of `return`.
@@ -77,7 +90,15 @@ struct Body<'a> {
     current: Option<usize>,
     blocks: Vec<Block>,
     calls: bool,
+    loops: bool,
     needs_scratch: bool,
+}
+
+/// What a function's entry counts and tests.
+struct Entry {
+    /// The frame, if it is counted.
+    frame: Option<i64>,
+    tested: bool,
 }
 
 /// Validates `body` and appends the rewritten one, with its length, to `output`.
@@ -116,6 +137,7 @@ pub(super) fn rewrite(
         current: None,
         blocks: vec![Block { is_loop: false, is_if: false, entered: true, joined: false }],
         calls: false,
+        loops: false,
         needs_scratch: false,
     };
     function.start_segment();
@@ -140,7 +162,11 @@ pub(super) fn rewrite(
     let slot = if vectors { 16 } else { 8 };
     let values = u64::from(validator.len_locals()) + 2 * u64::from(highest);
     let frame = FRAME_BASE + slot * values + FRAME_PER_OPERATOR * operator_count;
-    let frame = (function.calls || frame > LEAF_FRAME).then_some(i32::try_from(frame).unwrap_or(i32::MAX));
+    let counted = function.calls || frame > LEAF_FRAME;
+    let entry = Entry {
+        frame: counted.then_some(i64::try_from(frame).unwrap_or(i64::MAX)),
+        tested: counted || function.loops || operator_count > SMALL_LEAF,
+    };
     let scratch = function.needs_scratch.then_some(validator.len_locals());
 
     let mut encoded = Vec::with_capacity(bytes.len() * 2);
@@ -150,7 +176,7 @@ pub(super) fn rewrite(
         1u32.encode(&mut encoded);
         wasm_encoder::ValType::I32.encode(&mut encoded);
     }
-    function.encode(injected, result, frame, scratch.unwrap_or_default(), &mut encoded);
+    function.encode(injected, result, &entry, scratch.unwrap_or_default(), &mut encoded);
     encoded.as_slice().encode(output);
     Ok(validator)
 }
@@ -202,6 +228,10 @@ impl Body<'_> {
             Operator::Loop { .. } => {
                 self.open(true, false);
                 self.split();
+                self.loops = true;
+                if self.current.is_some() {
+                    self.pieces.push(Piece::Test);
+                }
             }
             Operator::If { .. } => {
                 self.open(false, true);
@@ -294,7 +324,7 @@ impl Body<'_> {
         &self,
         injected: Injected,
         result: BlockType,
-        frame: Option<i32>,
+        entry: &Entry,
         scratch: u32,
         output: &mut Vec<u8>,
     ) {
@@ -304,44 +334,28 @@ impl Body<'_> {
             self.encode_charge(*segment, injected, output);
             pieces = rest;
         }
-        if let Some(frame) = frame {
-            encode(
-                &[
-                    Instruction::GlobalGet(injected.stack),
-                    Instruction::I32Const(frame),
-                    Instruction::I32Sub,
-                    Instruction::GlobalSet(injected.stack),
-                    Instruction::GlobalGet(injected.stack),
-                    Instruction::I32Const(0),
-                    Instruction::I32LtS,
-                    Instruction::If(BlockType::Empty),
-                    Instruction::Unreachable,
-                    Instruction::End,
-                    Instruction::Block(result),
-                ],
-                output,
-            );
+        if let Some(frame) = entry.frame {
+            encode_add(injected.stack, -frame, output);
+        }
+        if entry.tested {
+            encode_test(injected, output);
+        }
+        if entry.frame.is_some() {
+            Instruction::Block(result).encode(output);
         }
         for piece in pieces {
             match piece {
                 Piece::Copy(range) => output.extend_from_slice(&self.bytes[range.clone()]),
                 Piece::Charge(segment) => self.encode_charge(*segment, injected, output),
+                Piece::Test => encode_test(injected, output),
                 Piece::SizeCharge(size) => encode_size_charge(*size, scratch, injected, output),
-                Piece::Leave(depth) if frame.is_some() => Instruction::Br(*depth).encode(output),
+                Piece::Leave(depth) if entry.frame.is_some() => Instruction::Br(*depth).encode(output),
                 Piece::Leave(_) => Instruction::Return.encode(output),
             }
         }
-        if let Some(frame) = frame {
-            encode(
-                &[
-                    Instruction::End,
-                    Instruction::GlobalGet(injected.stack),
-                    Instruction::I32Const(frame),
-                    Instruction::I32Add,
-                    Instruction::GlobalSet(injected.stack),
-                ],
-                output,
-            );
+        if let Some(frame) = entry.frame {
+            Instruction::End.encode(output);
+            encode_add(injected.stack, frame, output);
         }
         Instruction::End.encode(output);
     }
@@ -349,20 +363,31 @@ impl Body<'_> {
     fn encode_charge(&self, segment: usize, injected: Injected, output: &mut Vec<u8>) {
         let cost = self.segments[segment];
         if cost > 0 {
-            Instruction::GlobalGet(injected.fuel).encode(output);
-            Instruction::I64Const(i64::try_from(cost).unwrap_or(i64::MAX)).encode(output);
-            encode_pay(injected, output);
+            encode_add(injected.fuel, -i64::try_from(cost).unwrap_or(i64::MAX), output);
         }
     }
 }
 
-/// With the fuel and a cost on the stack: takes the cost from the fuel and traps if there is less than none left.
-fn encode_pay(injected: Injected, output: &mut Vec<u8>) {
+/// Adds a constant to an account.
+fn encode_add(account: u32, amount: i64, output: &mut Vec<u8>) {
     encode(
         &[
-            Instruction::I64Sub,
-            Instruction::GlobalSet(injected.fuel),
+            Instruction::GlobalGet(account),
+            Instruction::I64Const(amount),
+            Instruction::I64Add,
+            Instruction::GlobalSet(account),
+        ],
+        output,
+    );
+}
+
+/// Traps if an account is below zero.
+fn encode_test(injected: Injected, output: &mut Vec<u8>) {
+    encode(
+        &[
             Instruction::GlobalGet(injected.fuel),
+            Instruction::GlobalGet(injected.stack),
+            Instruction::I64Or,
             Instruction::I64Const(0),
             Instruction::I64LtS,
             Instruction::If(BlockType::Empty),
@@ -397,7 +422,8 @@ fn encode_size_charge(size: SizeCost, scratch: u32, injected: Injected, output: 
         SizeCost::Pages => encode(&[Instruction::I64Const(cost::FUEL_PER_PAGE), Instruction::I64Mul], output),
         SizeCost::Elements => {}
     }
-    encode_pay(injected, output);
+    encode(&[Instruction::I64Sub, Instruction::GlobalSet(injected.fuel)], output);
+    encode_test(injected, output);
 }
 
 fn encode(instructions: &[Instruction<'_>], output: &mut Vec<u8>) {

@@ -11,7 +11,8 @@
 //! | `random_fill`, `log`, `emit` | besides the call, 1 for every byte (charged by the host) |
 //!
 //! A straight-line segment is paid for as a whole before its first operator executes. So an operator that traps has
-//! been paid for together with those behind it in its segment.
+//! been paid for together with those behind it in its segment. A step that cannot pay is reported as out of fuel with all
+//! of its fuel used, whatever it does before it is stopped.
 
 use wasmparser::Operator;
 

@@ -299,12 +299,10 @@ impl<'a> Pass<'a> {
     /// Both start at zero, so that nothing runs before a host has given fuel and stack.
     fn encode_added_globals(&self) -> Vec<u8> {
         let mut items = Vec::new();
-        for (val_type, zero) in [
-            (wasm_encoder::ValType::I64, ConstExpr::i64_const(0)),
-            (wasm_encoder::ValType::I32, ConstExpr::i32_const(0)),
-        ] {
+        for _account in [abi::FUEL, abi::STACK] {
+            let val_type = wasm_encoder::ValType::I64;
             wasm_encoder::GlobalType { val_type, mutable: true, shared: false }.encode(&mut items);
-            zero.encode(&mut items);
+            ConstExpr::i64_const(0).encode(&mut items);
         }
         items
     }
