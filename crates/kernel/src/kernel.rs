@@ -153,7 +153,8 @@ impl Kernel {
             .map_err(|error| KernelError::BadSnapshot(error.to_string()))
     }
 
-    /// The state that a snapshot holds; with the inputs that came after it, it goes on as the original did.
+    /// The state that a snapshot holds; with the inputs that came after it, it goes on as the original did. What a
+    /// snapshot says is believed: whoever stores one guards it.
     ///
     /// # Errors
     /// [`KernelError::BadSnapshot`].
@@ -435,12 +436,17 @@ impl Kernel {
     }
 
     fn kill(&mut self, id: ProcessId, reason: ExitReason, effects: &mut Vec<Effect>) {
+        // No chain is longer than this, unless a snapshot was tampered with.
+        let longest = Limits::MAX_DEPTH as usize + 1;
         let mut chain = Vec::new();
         let mut next = Some(id);
         while let Some((process, living)) =
             next.and_then(|id| self.living.get(&id).map(|living| (id, living)))
         {
             chain.push(process);
+            if chain.len() == longest {
+                break;
+            }
             next = living.child();
         }
         for process in chain.into_iter().rev() {

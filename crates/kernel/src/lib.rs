@@ -15,6 +15,47 @@
 //!
 //! A process goes from `Starting` to running, where it steps or waits for one request, to `Stopped` or `Error`.
 //! The states are types (`process.rs`); transitions that do not exist do not compile.
+//!
+//! A host is a loop around it, here with a guest that echoes its input:
+//!
+//! ```
+//! use glasshouse_devices::{StepOutcome, StepReport};
+//! use glasshouse_kernel::{Effect, Exit, Input, Kernel, KernelConfig, KernelError, Limits, ModuleHash};
+//!
+//! fn run(kernel: &mut Kernel, start: Input) -> Result<Option<Exit>, KernelError> {
+//!     let mut inputs = vec![start];
+//!     while let Some(input) = inputs.pop() {
+//!         for effect in kernel.apply(input)? {
+//!             match effect {
+//!                 Effect::RunStep { process, call, .. } => {
+//!                     let outcome = StepOutcome::Returned(call.input().to_vec());
+//!                     let (logs, events) = (Vec::new(), Vec::new());
+//!                     let report = StepReport { outcome, fuel_used: 1, memory_bytes: 0, logs, events };
+//!                     inputs.push(Input::StepFinished { process, report });
+//!                 }
+//!                 Effect::Perform { request, .. } => {
+//!                     inputs.push(Input::Completion { request, result: Ok(b"null".to_vec()) });
+//!                 }
+//!                 Effect::Exited { exit, .. } => return Ok(Some(exit)),
+//!                 Effect::Release { .. } | Effect::Publish(_) => {}
+//!             }
+//!         }
+//!     }
+//!     Ok(None)
+//! }
+//!
+//! let start = Input::Spawn {
+//!     name: "echo".into(),
+//!     module: ModuleHash([0; 32]),
+//!     entry: "run".into(),
+//!     payload: b"\"hello\"".to_vec(),
+//!     grants: vec![],
+//!     limits: Limits::default(),
+//! };
+//! let exit = run(&mut Kernel::new(KernelConfig::with_seed(7)), start)?;
+//! assert_eq!(exit.and_then(|exit| exit.result.ok()), Some(b"\"hello\"".to_vec()));
+//! # Ok::<(), KernelError>(())
+//! ```
 
 mod error;
 mod event;

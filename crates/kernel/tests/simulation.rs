@@ -12,7 +12,8 @@ use glasshouse_envelope::Flags;
 use glasshouse_kernel::{
     Bytes, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, Limits, ProcessId, ProcessState,
     RequestId, Ticks, ToolTarget,
-    trace::{TraceHeader, TraceReader, TraceWriter},
+    replay::{ModelAnswers, Next, Replay},
+    trace::{Frame, TraceHeader, TraceReader, TraceWriter},
 };
 use glasshouse_protocol::ErrorData;
 use proptest::prelude::*;
@@ -411,7 +412,41 @@ fn the_same_seed_writes_the_same_log_byte_for_byte() {
     assert_ne!(trace, run(6, 2_000).trace());
     let (header, frames) = TraceReader::open(&trace).unwrap();
     assert_eq!(header.kernel.seed, 5);
-    assert!(frames.map(Result::unwrap).count() > 2_000);
+    let frames: Vec<Frame> = frames.map(Result::unwrap).collect();
+    assert!(frames.len() > 2_000);
+
+    let mut replay = Replay::new(frames, ModelAnswers::Recomputed);
+    let mut kernel = Kernel::new(header.kernel);
+    loop {
+        let input = match replay.next_input() {
+            Next::Fact(input) => input.clone(),
+            Next::Step { process, recorded } => Input::StepFinished { process, report: recorded.clone() },
+            Next::Model { request, recorded } => Input::Completion { request, result: recorded.clone() },
+            Next::End => break,
+        };
+        replay.input(&input).unwrap();
+        for effect in kernel.apply(input).unwrap() {
+            replay.effect(&effect).unwrap();
+        }
+    }
+    let summary = replay.finish().unwrap();
+    assert!(summary.steps > 500 && summary.model_answers > 100, "{summary:?}");
+}
+
+#[test]
+fn damage_anywhere_in_a_long_log_is_found() {
+    let trace = run(9, 300).trace();
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    for _ in 0..400 {
+        let position = (random.next_u64() % trace.len() as u64) as usize;
+        let mut damaged = trace.clone();
+        damaged[position] ^= 1 << (random.next_u64() % 8);
+        for bytes in [&damaged[..], &trace[..position]] {
+            let sound =
+                TraceReader::open(bytes).is_ok_and(|(_, mut frames)| frames.all(|frame| frame.is_ok()));
+            assert!(!sound, "byte {position} of {}", trace.len());
+        }
+    }
 }
 
 proptest! {

@@ -130,20 +130,18 @@ fn compare(recorded: &Subject<'_>, live: &Subject<'_>) -> Difference {
     if recorded.title != live.title {
         return Difference::new(recorded, "the record", recorded.title.clone(), live.title.clone());
     }
-    let pairs = recorded.fields.iter().zip(&live.fields);
-    let differing =
-        pairs.filter(|((_, old), (_, new))| old != new).map(|((name, old), (_, new))| (*name, old, new));
-    for (name, old, new) in differing {
-        if let (Value::Answer(Ok(old)), Value::Answer(Ok(new))) = (old, new)
-            && let Some((field, old, new)) = of_generations(old, new)
-        {
-            return Difference::new(recorded, &field, old, new);
-        }
-        let (old, new) = show(old, new);
-        return Difference::new(recorded, name, old, new);
+    let mut pairs = recorded.fields.iter().zip(&live.fields);
+    let Some(((name, old), (_, new))) = pairs.find(|((_, old), (_, new))| old != new) else {
+        // The fields are all that records have.
+        return presence(recorded, "as it was", "another");
+    };
+    if let (Value::Answer(Ok(old)), Value::Answer(Ok(new))) = (old, new)
+        && let Some((field, old, new)) = of_generations(old, new)
+    {
+        return Difference::new(recorded, &field, old, new);
     }
-    // The fields above are all that records have.
-    presence(recorded, "as it was", "another")
+    let (old, new) = show(old, new);
+    Difference::new(recorded, name, old, new)
 }
 
 /// The first difference of two generations, in the terms of a model.
