@@ -30,6 +30,11 @@ class Dialogue:
     answer: str
     thought: str = "known"     # key of THOUGHTS before the answer
     skeletons: list = field(default_factory=list)
+    calls: int | None = None   # when set, the dialogue stops after so many calls
+
+
+# Share of the dialogues that stop after a call: what is hard is choosing it, from as many prompts as can be seen.
+CUT_SHARE = 0.45
 
 
 def render(dialogue: Dialogue):
@@ -41,7 +46,7 @@ def render(dialogue: Dialogue):
         ids.extend(tokens)
         weights.extend([weight] * len(tokens))
 
-    for tool, arguments, observation in dialogue.steps:
+    for number, (tool, arguments, observation) in enumerate(dialogue.steps, 1):
         add([ASSISTANT], 0.0)
         add(encode("Thought: "), 0.2)
         add(encode(THOUGHTS[tool]), 3.0)
@@ -49,6 +54,8 @@ def render(dialogue: Dialogue):
         call = f"{tool} {json.dumps(arguments, ensure_ascii=False, separators=(',', ':'))}"
         add(encode(call), 2.0)
         add([END], 1.0)
+        if number == dialogue.calls:
+            return ids, weights
         add([TOOL], 0.0)
         add(encode(observation), 0.0)
     add([ASSISTANT], 0.0)
@@ -145,7 +152,7 @@ def sentence(rng):
     if kind < 0.5:
         text = facts.fact(rng)[0]
         return text[0].upper() + text[1:] + "." if rng.chance(0.6) else text
-    text = rng.words(2, 8)
+    text = rng.words(2, 5)
     return text if rng.chance(0.5) else text[0].upper() + text[1:] + rng.pick((".", ".", "!", "?", ""))
 
 
@@ -157,9 +164,9 @@ def file_text(rng):
         return rng.value()
     if kind < 0.76:
         return " ".join(sentence(rng) for _ in range(rng.randint(2, 3)))
-    if kind < 0.93:
+    if kind < 0.96:
         return "\n".join(rng.pick((sentence, lambda r: r.words(1, 3), lambda r: f"- {r.word()}", lambda r: f"{r.word()}: {r.value()}"))(rng) for _ in range(rng.randint(2, 4)))
-    return rng.pick(("\n", " ")).join(sentence(rng) for _ in range(rng.randint(4, 16)))
+    return rng.pick(("\n", " ")).join(sentence(rng) for _ in range(rng.randint(4, 10)))
 
 
 def quote(text):
@@ -201,7 +208,7 @@ def key_phrase(rng):
 def keyed_file(rng):
     """(text, key, value): one to five lines that give keys values, in one style."""
     style = rng.pick(("{k}: {v}", "{k}: {v}", "The {k} is {v}.", "{k} = {v}", "{k}={v}", "the {k} is {v}", "- {k}: {v}", "The {k} of this is {v}."))
-    count = rng.randint(1, 5)
+    count = rng.pick((1, 1, 2, 2, 3, 3, 4, 5))
     keys = {}
     while len(keys) < count:
         keys[key_phrase(rng)] = rng.value()
@@ -304,7 +311,7 @@ def list_family(rng):
         return Dialogue("list", tools, prompt, [(*call, "error: " + message)], S["failed"] + message + ".", "failed", [skel])
     if rng.chance(0.08):
         return Dialogue("list", tools, prompt, [(*call, "(empty)")], S["empty"], "known", [skel])
-    entries = sorted({rng.file_name(folders=False) if rng.chance(0.8) else rng.word() + "/" for _ in range(rng.pick((1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 10)))})
+    entries = sorted({rng.file_name(folders=False) if rng.chance(0.8) else rng.word() + "/" for _ in range(rng.pick((1, 1, 2, 2, 3, 3, 4, 5, 8)))})
     answer = S["folder_has"] + ", ".join(entries[:6]) + (" ..." if len(entries) > 6 else ".")
     return Dialogue("list", tools, prompt, [(*call, "\n".join(entries))], answer, "known", [skel])
 
@@ -478,4 +485,6 @@ def dialogue(rng: Sampler, excluded=frozenset()) -> Dialogue:
     while True:
         made = rng.choices(_FUNCTIONS, _WEIGHTS)[0](rng)
         if not excluded.intersection(made.skeletons):
+            if made.steps and rng.chance(CUT_SHARE):
+                made.calls = rng.randint(1, len(made.steps)) if rng.chance(0.5) else 1
             return made

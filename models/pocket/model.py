@@ -6,11 +6,13 @@ exact in bfloat16, so the integer products are done in bfloat16 with f32 accumul
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention import attention
 from tokens import VOCABULARY
 
 
@@ -78,9 +80,6 @@ def dot(a, b, dims):
     return jax.lax.dot_general(a, b, (dims, ((), ())), preferred_element_type=jnp.float32)
 
 
-from functools import partial
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def bit_linear(x, weight, splits):
     return _bit_linear_forward(x, weight, splits)[0]
@@ -121,25 +120,6 @@ def rotate(x, cos, sin):
     a, b = x[..., :half], x[..., half:]
     cos, sin = cos[:, None], sin[:, None]
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
-
-
-def attention(config, q, k, v, segments, rows, length):
-    """Causal attention within segments; q [rows * length, heads, d], k and v with the kv heads."""
-    kv, d = config.kv_heads, config.head_dim
-    group = config.heads // kv
-    batch = rows * kv
-    q = q.reshape(rows, length, kv, group, d).transpose(0, 2, 3, 1, 4).reshape(batch, group * length, d)
-    k = k.reshape(rows, length, kv, d).transpose(0, 2, 1, 3).reshape(batch, length, d)
-    v = v.reshape(rows, length, kv, d).transpose(0, 2, 1, 3).reshape(batch, length, d)
-    segments = segments.reshape(rows, length)
-    mask = jnp.tril(jnp.ones((length, length), bool)) & (segments[:, :, None] == segments[:, None, :])
-    bias = jnp.where(mask, 0.0, -1e30)
-    scores = jax.lax.dot_general(q * (d ** -0.5), k, (((2,), (2,)), ((0,), (0,))))
-    scores = scores.reshape(rows, kv, group, length, length) + bias[:, None, None]
-    weights = jax.nn.softmax(scores, -1).reshape(batch, group * length, length)
-    mixed = jax.lax.dot_general(weights, v, (((2,), (1,)), ((0,), (0,))))
-    mixed = mixed.reshape(rows, kv, group, length, d).transpose(0, 3, 1, 2, 4)
-    return mixed.reshape(rows * length, config.width)
 
 
 def forward(config: Config, params, tokens, segments, positions, shape):

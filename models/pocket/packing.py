@@ -5,9 +5,10 @@ import numpy as np
 from dialogues import render
 from tokens import PAD
 
-SHAPE = ((18, 256), (1, 512))
+SHAPE = ((16, 256), (2, 512))
 LONG_SHAPE = ((4, 1024),)
-BUFFER = 400
+BUFFER = 300
+BUFFER_LARGE = 60  # of the buffer, dialogues that fit the longest rows only; more are dropped, or they would fill it
 
 
 class Packer:
@@ -23,8 +24,11 @@ class Packer:
         while len(self.buffer) < BUFFER:
             ids, weights = render(self.make())
             self.dialogues += 1
-            if len(ids) <= SHAPE[-1][1]:
+            if len(ids) <= SHAPE[-2][1]:
                 self.buffer.append((ids, weights))
+            elif len(ids) <= SHAPE[-1][1]:
+                if sum(len(i) > SHAPE[-2][1] for i, _ in self.buffer) < BUFFER_LARGE:
+                    self.buffer.append((ids, weights))
             elif len(ids) <= LONG_SHAPE[0][1]:
                 self.long.append((ids, weights))
 

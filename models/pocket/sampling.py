@@ -51,7 +51,7 @@ class Sampler(random.Random):
         return items[int(self.random() * len(items))]
 
     def pseudo_word(self):
-        make = lambda: "".join(self.pick(ONSET) + self.pick(VOWEL) + self.pick(CODA) for _ in range(self.pick((1, 2, 2, 2, 3, 3, 4))))
+        make = lambda: "".join(self.pick(ONSET) + self.pick(VOWEL) + self.pick(CODA) for _ in range(self.pick((1, 1, 2, 2, 2, 2, 3))))
         return self.half(make)
 
     def real_word(self):
@@ -168,6 +168,9 @@ POLITE_BEFORE = ["please ", "pls ", "can you ", "could you ", "could you please 
                  "just ", "quickly ", "hello, please ", "hey can you ", "so ", "will you ", "let's ", "help me: ", "next, ", "glasshouse, "]
 ASK_BEFORE = ["hey, ", "hi, ", "ok, ", "so ", "quick question: ", "tell me, ", "please tell me: ", "now ", "um, ", "question: ",
               "hello! ", "hey ", "and ", "well, ", "excuse me, ", "i wonder, ", "pls tell me "]
+# After an argument that cannot be taken to go on.
+AFTER_SLOT = [" please", ", please", " for me", " for me please", ", thanks", ", would you", ", will you", ", if you can", ", if you please", " right away", ", ok", ", if that works",
+              ", if it's no trouble", ", can you", ", I need it", ", quickly", ", thank you", ", as fast as you can", " - thanks", ", it's important", ", I'm waiting"]
 AFTER = [" please", " pls", ", please", " for me", ", thanks", " thanks", " now", " thank you", ", ok"]
 
 
@@ -223,8 +226,8 @@ def dress(text: str, rng, imperative: bool) -> str:
             ends = "?"
     if rng.chance(0.12) and not body.endswith("}"):
         body += rng.pick(AFTER)
-    elif rng.chance(0.06):
-        body += rng.pick(AFTER[:5]) if not body.endswith("}") else ""
+    elif body.endswith(("{e}", "{f}", "{k}", "{d}")) and rng.chance(0.12):
+        body += rng.pick(AFTER_SLOT)
     kind = rng.random()
     if kind < 0.4:
         body = body[0].upper() + body[1:] if not body.startswith("{") else body
