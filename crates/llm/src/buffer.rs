@@ -14,15 +14,15 @@ pub(crate) enum Buffer {
 impl Buffer {
     /// A buffer of `bytes` zeros.
     pub fn zeroed(bytes: usize) -> Self {
-        if bytes >= HUGE_PAGE_BYTES {
-            if let Ok(map) = MmapMut::map_anon(bytes) {
-                #[cfg(target_os = "linux")]
-                {
-                    // Advice that the system may decline; reading is up to a quarter faster when it does not.
-                    let _ = map.advise(memmap2::Advice::HugePage);
-                }
-                return Self::Map(map);
+        if bytes >= HUGE_PAGE_BYTES
+            && let Ok(map) = MmapMut::map_anon(bytes)
+        {
+            #[cfg(target_os = "linux")]
+            {
+                // Advice that the system may decline; reading is up to a quarter faster when it does not.
+                let _ = map.advise(memmap2::Advice::HugePage);
             }
+            return Self::Map(map);
         }
         Self::Vector(vec![0; bytes])
     }

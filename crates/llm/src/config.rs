@@ -165,14 +165,14 @@ impl Config {
         if vocabulary > MAXIMUM_VOCABULARY {
             return Err(wrong(&key("vocab_size"), format!("at most {MAXIMUM_VOCABULARY}"), vocabulary));
         }
-        if let Some(size) = gguf.get_u32(&key("vocab_size"))? {
-            if u64::from(size) != vocabulary {
-                return Err(wrong(
-                    &key("vocab_size"),
-                    format!("{vocabulary}, the rows of token_embd.weight"),
-                    size,
-                ));
-            }
+        if let Some(size) = gguf.get_u32(&key("vocab_size"))?
+            && u64::from(size) != vocabulary
+        {
+            return Err(wrong(
+                &key("vocab_size"),
+                format!("{vocabulary}, the rows of token_embd.weight"),
+                size,
+            ));
         }
         if gguf.get_u32(&key("expert_count"))?.is_some_and(|count| count > 0) {
             return Err(LlmError::Unsupported("mixtures of experts are not supported".into()));

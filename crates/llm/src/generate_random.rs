@@ -19,7 +19,7 @@ const SEED: u64 = 0x61a5_5b0c;
 pub enum Preset {
     /// The shape of Llama-3.2-1B in Q4_0, tied Q8_0 embeddings.
     Llama1bQ4_0,
-    /// The shape of BitNet b1.58 2B-4T in TQ2_0, tied F16 embeddings.
+    /// The shape of BitNet b1.58 2B-4T in TQ2_0, tied Q8_0 embeddings.
     BitNet2bTq2_0,
     /// Two layers, 256 wide, `llama`, matrices of this type.
     TinyLlama(TensorType),
@@ -112,7 +112,7 @@ impl Preset {
                 rope_base: 500_000.0,
                 epsilon: 1e-5,
                 weights: TensorType::Tq2_0,
-                embeddings: TensorType::F16,
+                embeddings: TensorType::Q8_0,
                 tied: true,
                 rope_factors: false,
             },

@@ -13,7 +13,7 @@ use crate::kernels::{
 use crate::threads::{SharedSlice, ThreadPool};
 
 /// Multiply-accumulates below which waking threads costs more than it saves.
-const SMALLEST_PARALLEL_WORK: usize = 1 << 18;
+const SMALLEST_PARALLEL_WORK: usize = 1 << 20;
 /// Row groups that a thread takes at a time at most in a prompt: its outputs for all tokens stay in its cache.
 const PROMPT_CHUNK_GROUPS: usize = 16;
 /// Chunks for each thread, so that a thread that lost its core for a while delays the others little.
@@ -157,14 +157,17 @@ impl Matrix {
     }
 }
 
-/// Calls `pack(eight rows of bytes, group)` for every group; rows past the end are given as the first row of zeros.
+/// Interleaves the rows it is given (eight, or fewer at the end of a matrix) into a zeroed group.
+type PackGroup<'a> = dyn Fn(&[&[u8]], &mut [u8]) + Sync + 'a;
+
+/// Packs all rows, group by group, on all threads.
 fn repack(
     bytes: &[u8],
     rows: usize,
     row_bytes: usize,
     group_bytes: usize,
     pool: &ThreadPool,
-    pack: &(dyn Fn(&[&[u8]], &mut [u8]) + Sync),
+    pack: &PackGroup<'_>,
 ) -> Buffer {
     let groups = rows.div_ceil(GROUP_ROWS);
     let mut packed = Buffer::zeroed(groups * group_bytes);

@@ -16,7 +16,7 @@ use crate::weights::{Layer, Weights};
 /// activations stay in the cache. Chunking changes no bit of the logits.
 const BATCH_TOKENS: usize = 64;
 /// Multiply-accumulates of attention below which waking threads costs more than it saves.
-const SMALLEST_PARALLEL_ATTENTION: usize = 1 << 17;
+const SMALLEST_PARALLEL_ATTENTION: usize = 1 << 19;
 
 /// A loaded model. Shared by all sessions; a session's state is its [`KvCache`].
 pub struct Model {

@@ -93,6 +93,13 @@ impl Weights {
         embedding.expect_shape(&[embedding_length as u64, config.vocabulary_size as u64])?;
         loader.used.insert(embedding.name.clone());
 
+        // The largest matrix comes first: while it is repacked, both copies are in memory.
+        let head = if gguf.get_tensor("output.weight").is_some() {
+            loader.matrix("output", config.vocabulary_size, embedding_length)?
+        } else {
+            loader.matrix("token_embd", config.vocabulary_size, embedding_length)?
+        };
+
         let bit_net = config.architecture == Architecture::BitNet;
         let mut layers = Vec::new();
         for number in 0..config.block_count {
@@ -116,11 +123,6 @@ impl Weights {
             });
         }
         let output_norm = loader.vector("output_norm.weight", embedding_length)?;
-        let head = if gguf.get_tensor("output.weight").is_some() {
-            loader.matrix("output", config.vocabulary_size, embedding_length)?
-        } else {
-            loader.matrix("token_embd", config.vocabulary_size, embedding_length)?
-        };
         let rope_factors = match gguf.get_tensor("rope_freqs.weight") {
             Some(_) => {
                 let factors = loader.vector("rope_freqs.weight", config.rope_dimension / 2)?;

@@ -177,10 +177,10 @@ impl Gguf {
     /// The float of `key`, of either width, if the key exists.
     pub fn get_f32(&self, key: &str) -> Result<Option<f32>, LlmError> {
         let Some(value) = self.metadata.get(key) else { return Ok(None) };
-        if let Value::Scalar(element, range) = value {
-            if let Some(float) = element.float(&self.bytes()[range.clone()]) {
-                return Ok(Some(float as f32));
-            }
+        if let Value::Scalar(element, range) = value
+            && let Some(float) = element.float(&self.bytes()[range.clone()])
+        {
+            return Ok(Some(float as f32));
         }
         Err(self.wrong(key, "a floating-point number", value))
     }

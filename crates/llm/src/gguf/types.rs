@@ -115,7 +115,7 @@ impl TensorType {
     /// [`TensorType::Other`].
     pub fn row_bytes(self, columns: u64) -> Option<u64> {
         let (elements, bytes) = self.block()?;
-        if columns % elements != 0 {
+        if !columns.is_multiple_of(elements) {
             return None;
         }
         (columns / elements).checked_mul(bytes)

@@ -66,6 +66,7 @@ impl Activations {
     }
 
     /// Values, scales and sums of token `token`.
+    #[inline]
     pub fn token(&self, token: usize) -> (&[i8], &[f32], &[i32]) {
         let (scales_each, sums_each) = Self::extents(self.precision, self.columns);
         (

@@ -1,23 +1,28 @@
 //! AVX2 kernels (with F16C for half-precision conversion): the bits of `scalar`, eight rows at a time.
 //!
 //! A matrix kernel works on a tile of `T` tokens times `G` groups of eight rows: one token and four groups when
-//! decoding, so that four streams of weights are in flight; four tokens and one group in a prompt, so that weights
-//! are unpacked once for four tokens. Every row of a tile has its own accumulator, so tiling changes no bit.
+//! decoding, so that four streams of weights are in flight; three tokens and two groups in a prompt, so that weights
+//! are unpacked once for three tokens and activations loaded once for two groups. Every row of a tile has its own accumulator, so tiling changes no bit.
 //!
 //! Every function here needs a CPU with AVX2 and F16C. The pointer arithmetic stays inside the slices that the
 //! caller passes, by the lengths that each function checks first.
 
+#![expect(clippy::needless_range_loop, reason = "tiles are indexed by row and token at once")]
+
+mod float;
+
 use std::arch::x86_64::*;
 
-use super::elementwise::{self, LANES};
-use super::{
-    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES,
-};
+use super::elementwise;
+use super::{Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES};
+pub(crate) use float::{attention_scores, attention_values, float_rows, to_half};
 
-/// The most tokens of a tile.
-const TOKENS: usize = 4;
+/// The most tokens of a tile: with two groups, what sixteen registers hold.
+const PROMPT_TOKENS: usize = 3;
+/// Groups of a tile in a prompt.
+const PROMPT_GROUPS: usize = 2;
 /// Groups of a tile when there is one token.
-const GROUPS: usize = 4;
+const DECODE_GROUPS: usize = 4;
 
 /// The activations of a tile's tokens.
 #[derive(Clone, Copy)]
@@ -28,6 +33,7 @@ struct Tile<'a, const T: usize> {
 }
 
 impl<'a, const T: usize> Tile<'a, T> {
+    #[inline]
     fn new(activations: &'a Activations, first: usize) -> Self {
         let token = |number| activations.token(first + number);
         Self {
@@ -60,51 +66,68 @@ fn for_each_tile<K: TileKernel>(
     activations: &Activations,
     out: &mut [f32],
 ) {
-    let rows = packed.len() / group_bytes * GROUP_ROWS;
+    let group_count = packed.len() / group_bytes;
+    let rows = group_count * GROUP_ROWS;
     let tokens = activations.tokens();
     assert!(out.len() >= tokens * rows, "the output is smaller than tokens times rows");
-    let mut groups = packed.chunks_exact(GROUPS * group_bytes);
-    let mut row = 0;
-    if tokens == 1 {
-        for groups in groups.by_ref() {
-            run_tile::<K, 1, GROUPS>(kernel, groups, group_bytes, activations, 0, out, rows, row);
-            row += GROUPS * GROUP_ROWS;
-        }
-    }
-    for group in packed[row / GROUP_ROWS * group_bytes..].chunks_exact(group_bytes) {
+    let groups_each = if tokens == 1 { DECODE_GROUPS } else { PROMPT_GROUPS };
+    let mut group = 0;
+    while group < group_count {
+        let count = if group + groups_each <= group_count { groups_each } else { 1 };
+        let groups = &packed[group * group_bytes..][..count * group_bytes];
         let mut token = 0;
-        while token + TOKENS <= tokens {
-            run_tile::<K, TOKENS, 1>(kernel, group, group_bytes, activations, token, out, rows, row);
-            token += TOKENS;
+        while token < tokens {
+            let place = Place { token, rows, row: group * GROUP_ROWS };
+            let width = (tokens - token).min(PROMPT_TOKENS);
+            match (width, count) {
+                (1, DECODE_GROUPS) => {
+                    run_tile::<K, 1, DECODE_GROUPS>(kernel, groups, activations, place, out)
+                }
+                (1, PROMPT_GROUPS) => {
+                    run_tile::<K, 1, PROMPT_GROUPS>(kernel, groups, activations, place, out)
+                }
+                (1, _) => run_tile::<K, 1, 1>(kernel, groups, activations, place, out),
+                (2, PROMPT_GROUPS) => {
+                    run_tile::<K, 2, PROMPT_GROUPS>(kernel, groups, activations, place, out)
+                }
+                (2, _) => run_tile::<K, 2, 1>(kernel, groups, activations, place, out),
+                (_, PROMPT_GROUPS) => {
+                    run_tile::<K, PROMPT_TOKENS, PROMPT_GROUPS>(kernel, groups, activations, place, out)
+                }
+                (_, _) => run_tile::<K, PROMPT_TOKENS, 1>(kernel, groups, activations, place, out),
+            }
+            token += width;
         }
-        match tokens - token {
-            0 => {}
-            1 => run_tile::<K, 1, 1>(kernel, group, group_bytes, activations, token, out, rows, row),
-            2 => run_tile::<K, 2, 1>(kernel, group, group_bytes, activations, token, out, rows, row),
-            _ => run_tile::<K, 3, 1>(kernel, group, group_bytes, activations, token, out, rows, row),
-        }
-        row += GROUP_ROWS;
+        group += count;
     }
+}
+
+/// Where a tile's products go.
+#[derive(Clone, Copy)]
+struct Place {
+    /// First token.
+    token: usize,
+    /// Rows of the whole output.
+    rows: usize,
+    /// First row.
+    row: usize,
 }
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-#[expect(clippy::too_many_arguments, reason = "a private helper of one caller")]
 fn run_tile<K: TileKernel, const T: usize, const G: usize>(
     kernel: &K,
     groups: &[u8],
-    group_bytes: usize,
     activations: &Activations,
-    token: usize,
+    place: Place,
     out: &mut [f32],
-    rows: usize,
-    row: usize,
 ) {
-    assert!(groups.len() == G * group_bytes, "a tile gets exactly its groups");
-    // SAFETY: this function's features are the kernel's, and the length was checked.
-    let products = unsafe { kernel.tile::<T, G>(groups, group_bytes, Tile::new(activations, token)) };
+    assert!(groups.len().is_multiple_of(G), "a tile gets whole groups");
+    // SAFETY: this function's features are the kernel's, and its callers pass `G` groups.
+    let products =
+        unsafe { kernel.tile::<T, G>(groups, groups.len() / G, Tile::new(activations, place.token)) };
     for (number, products) in products.iter().enumerate() {
-        let out = &mut out[(token + number) * rows + row..][..G * GROUP_ROWS];
+        let out = &mut out[(place.token + number) * place.rows + place.row..][..G * GROUP_ROWS];
         for (group, product) in products.iter().enumerate() {
             // SAFETY: `out` has room for `G` groups of eight.
             unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(group * GROUP_ROWS), *product) };
@@ -389,206 +412,6 @@ pub(crate) fn ternary(packed: &[u8], scale: TernaryScale, activations: &Activati
             for_each_tile(&TernaryTensor(scale), packed, units * UNIT_BYTES, activations, out);
         }
     }
-}
-
-/// Eight elements of a float row at `column`, as f32.
-///
-/// # Safety
-/// `row` holds eight elements from `column` on.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-unsafe fn load_floats(float: FloatType, row: *const u8, column: usize) -> __m256 {
-    // SAFETY: the elements are readable by this function's contract; all loads are unaligned ones.
-    unsafe {
-        match float {
-            FloatType::F32 => _mm256_loadu_ps(row.cast::<f32>().add(column)),
-            FloatType::F16 => _mm256_cvtph_ps(_mm_loadu_si128(row.cast::<u16>().add(column).cast())),
-            FloatType::Bf16 => {
-                let upper = _mm256_cvtepu16_epi32(_mm_loadu_si128(row.cast::<u16>().add(column).cast()));
-                _mm256_castsi256_ps(_mm256_slli_epi32(upper, 16))
-            }
-        }
-    }
-}
-
-/// Dot products of `R` rows with `T` tokens over the virtual lanes. `rest(row, column)` gives the elements after
-/// the last whole sixteen.
-///
-/// # Safety
-/// Each row and each token has at least `columns` elements.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-unsafe fn float_tile<const R: usize, const T: usize>(
-    float: FloatType,
-    rows: [*const u8; R],
-    tokens: [*const f32; T],
-    columns: usize,
-) -> [[f32; R]; T] {
-    let mut lanes = [[[_mm256_setzero_ps(); 2]; R]; T];
-    let whole = columns / LANES * LANES;
-    for column in (0..whole).step_by(LANES) {
-        for row in 0..R {
-            for half in 0..2 {
-                let at = column + half * 8;
-                // SAFETY: eight elements from `at` on are within `columns`.
-                unsafe {
-                    let weights = load_floats(float, rows[row], at);
-                    for token in 0..T {
-                        let product = _mm256_mul_ps(weights, _mm256_loadu_ps(tokens[token].add(at)));
-                        lanes[token][row][half] = _mm256_add_ps(lanes[token][row][half], product);
-                    }
-                }
-            }
-        }
-    }
-    let mut out = [[0.0; R]; T];
-    for token in 0..T {
-        for row in 0..R {
-            let mut sums = [0.0f32; LANES];
-            // SAFETY: `sums` has sixteen elements.
-            unsafe {
-                _mm256_storeu_ps(sums.as_mut_ptr(), lanes[token][row][0]);
-                _mm256_storeu_ps(sums.as_mut_ptr().add(8), lanes[token][row][1]);
-            }
-            for column in whole..columns {
-                // SAFETY: `column` is within the row and the token.
-                unsafe {
-                    let weight = match float {
-                        FloatType::F32 => rows[row].cast::<f32>().add(column).read_unaligned(),
-                        FloatType::F16 => {
-                            let bits = rows[row].cast::<u16>().add(column).read_unaligned();
-                            _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
-                        }
-                        FloatType::Bf16 => {
-                            let bits = rows[row].cast::<u16>().add(column).read_unaligned();
-                            f32::from_bits(u32::from(bits) << 16)
-                        }
-                    };
-                    sums[column % LANES] += weight * *tokens[token].add(column);
-                }
-            }
-            out[token][row] = elementwise::reduce(&sums);
-        }
-    }
-    out
-}
-
-/// Float rows times tokens, `R` rows and `T` tokens at a time.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn float_rows(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
-    // The type is made a constant of each loop.
-    match float {
-        FloatType::F32 => float_rows_of(FloatType::F32, rows, columns, x, out),
-        FloatType::F16 => float_rows_of(FloatType::F16, rows, columns, x, out),
-        FloatType::Bf16 => float_rows_of(FloatType::Bf16, rows, columns, x, out),
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-fn float_rows_of(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
-    let row_bytes = columns * float.bytes();
-    let row_count = rows.len() / row_bytes;
-    let tokens = x.len() / columns;
-    assert!(out.len() >= tokens * row_count, "the output is smaller than tokens times rows");
-    let row_at = |number: usize| rows[number * row_bytes..][..row_bytes].as_ptr();
-    let token_at = |number: usize| x[number * columns..][..columns].as_ptr();
-    let mut row = 0;
-    while row < row_count {
-        if tokens == 1 && row + 4 <= row_count {
-            let pointers = [row_at(row), row_at(row + 1), row_at(row + 2), row_at(row + 3)];
-            // SAFETY: each pointer is the start of a whole row or token.
-            let dots = unsafe { float_tile::<4, 1>(float, pointers, [token_at(0)], columns) };
-            out[row..row + 4].copy_from_slice(&dots[0]);
-            row += 4;
-            continue;
-        }
-        let mut token = 0;
-        while token + TOKENS <= tokens {
-            let pointers = [token_at(token), token_at(token + 1), token_at(token + 2), token_at(token + 3)];
-            // SAFETY: each pointer is the start of a whole row or token.
-            let dots = unsafe { float_tile::<1, TOKENS>(float, [row_at(row)], pointers, columns) };
-            for (number, dot) in dots.iter().enumerate() {
-                out[(token + number) * row_count + row] = dot[0];
-            }
-            token += TOKENS;
-        }
-        for token in token..tokens {
-            // SAFETY: each pointer is the start of a whole row or token.
-            let dots = unsafe { float_tile::<1, 1>(float, [row_at(row)], [token_at(token)], columns) };
-            out[token * row_count + row] = dots[0][0];
-        }
-        row += 1;
-    }
-}
-
-/// Attention scores of one query head over f16 keys.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn attention_scores(query: &[f32], keys: &[u16], stride: usize, scale: f32, out: &mut [f32]) {
-    let columns = query.len();
-    let key_at = |position: usize| keys[position * stride..][..columns].as_ptr().cast::<u8>();
-    let mut position = 0;
-    while position + 4 <= out.len() {
-        let pointers = [key_at(position), key_at(position + 1), key_at(position + 2), key_at(position + 3)];
-        // SAFETY: each pointer is the start of a key of `columns` elements.
-        let dots = unsafe { float_tile::<4, 1>(FloatType::F16, pointers, [query.as_ptr()], columns) };
-        for (out, dot) in out[position..].iter_mut().zip(dots[0]) {
-            *out = dot * scale;
-        }
-        position += 4;
-    }
-    for position in position..out.len() {
-        // SAFETY: the pointer is the start of a key of `columns` elements.
-        let dots =
-            unsafe { float_tile::<1, 1>(FloatType::F16, [key_at(position)], [query.as_ptr()], columns) };
-        out[position] = dots[0][0] * scale;
-    }
-}
-
-/// Attention output of one query head over f16 values.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: usize, out: &mut [f32]) {
-    let columns = out.len();
-    let last = probabilities.len().saturating_sub(1);
-    assert!(
-        probabilities.is_empty() || values.len() >= last * stride + columns,
-        "a value for every position"
-    );
-    let mut column = 0;
-    while column + 32 <= columns {
-        let mut sums = [_mm256_setzero_ps(); 4];
-        for (position, probability) in probabilities.iter().enumerate() {
-            let probability = _mm256_set1_ps(*probability);
-            for (number, sum) in sums.iter_mut().enumerate() {
-                let at = position * stride + column + number * 8;
-                // SAFETY: `at + 8` is within the position's value, which is within the slice.
-                let value = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().add(at).cast())) };
-                *sum = _mm256_add_ps(*sum, _mm256_mul_ps(probability, value));
-            }
-        }
-        for (number, sum) in sums.iter().enumerate() {
-            // SAFETY: `column + 32` is within `out`.
-            unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(column + number * 8), *sum) };
-        }
-        column += 32;
-    }
-    if column < columns {
-        super::scalar::attention_values(probabilities, &values[column..], stride, &mut out[column..]);
-    }
-}
-
-/// Rounds to half precision, ties to even.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn to_half(x: &[f32], out: &mut [u16]) {
-    let whole = x.len().min(out.len()) / 8 * 8;
-    for at in (0..whole).step_by(8) {
-        // SAFETY: `at + 8` is within both slices.
-        unsafe {
-            let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(x.as_ptr().add(at)));
-            _mm_storeu_si128(out.as_mut_ptr().add(at).cast(), halves);
-        }
-    }
-    super::scalar::to_half(&x[whole..], &mut out[whole..]);
 }
 
 /// Instantiates shared loops for AVX2.
