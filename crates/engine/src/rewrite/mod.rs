@@ -55,6 +55,7 @@ impl Default for RewriteConfig {
 }
 
 /// The sections of a module, by identifier; contents with their count of items.
+#[derive(Default)]
 struct Sections<'a> {
     contents: [Option<&'a [u8]>; 14],
 }
@@ -129,12 +130,6 @@ struct Pass<'a> {
     /// Functions rewritten so far.
     bodies: usize,
     code: Vec<u8>,
-}
-
-impl Default for Sections<'_> {
-    fn default() -> Self {
-        Self { contents: [None; 14] }
-    }
 }
 
 impl<'a> Pass<'a> {
@@ -366,16 +361,19 @@ pub(crate) fn signature(function: &FuncType) -> std::string::String {
 
 /// What a host must know of a module to run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Needs {
+pub struct Needs {
     /// Bytes of memory that an instance starts with.
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
     /// Elements of all tables that an instance starts with.
-    pub(crate) table_elements: u64,
+    pub table_elements: u64,
 }
 
 impl Needs {
     /// Fails when an instance within these limits cannot even start.
-    pub(crate) fn check(&self, limits: &InstanceLimits) -> Result<(), ModuleError> {
+    ///
+    /// # Errors
+    /// [`ModuleError::TooLarge`].
+    pub fn check(&self, limits: &InstanceLimits) -> Result<(), ModuleError> {
         let too_large = |what: &str, size, limit| ModuleError::TooLarge { what: what.into(), size, limit };
         if self.memory_bytes > limits.memory_bytes {
             return Err(too_large(
@@ -395,8 +393,12 @@ impl Needs {
     }
 }
 
-/// Checks that a valid module exports what every process needs, and reads how much it needs.
-pub(crate) fn needs(module: &[u8]) -> Result<Needs, ModuleError> {
+/// Checks that a valid module exports what every process needs, and reads how much it needs. For whoever implements a
+/// [`crate::Machine`].
+///
+/// # Errors
+/// [`ModuleError::MissingExport`], [`ModuleError::WrongSignature`].
+pub fn needs(module: &[u8]) -> Result<Needs, ModuleError> {
     let mut needs = Needs::default();
     let mut types = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
