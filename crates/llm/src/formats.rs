@@ -10,6 +10,8 @@ use crate::gguf::TensorType;
 pub(crate) const TERNARY_BLOCK: usize = 256;
 /// Elements of an I2_S unit; two of them are as long as a TQ block.
 pub(crate) const I2S_UNIT: usize = 128;
+/// Bytes of a Q6_K block of 256 elements.
+pub(crate) const Q6K_BYTES: usize = 210;
 /// Elements of a Q8_0 or Q4_0 block.
 pub(crate) const QUANTIZED_BLOCK: usize = 32;
 
@@ -65,6 +67,20 @@ fn digits(bytes: &[u8], codes: &mut [u8]) {
     }
 }
 
+/// Unpacks the codes (−32 to 31) of a Q6_K block.
+pub(crate) fn q6k_codes(block: &[u8], codes: &mut [i8; 256]) {
+    for (half, codes) in codes.chunks_exact_mut(128).enumerate() {
+        let (low, high) = (&block[half * 64..][..64], &block[128 + half * 32..][..32]);
+        for (place, codes) in codes.chunks_exact_mut(32).enumerate() {
+            let low = &low[place % 2 * 32..][..32];
+            for ((code, low), high) in codes.iter_mut().zip(low).zip(high) {
+                let nibble = if place < 2 { low & 15 } else { low >> 4 };
+                *code = (nibble | ((high >> (2 * place)) & 3) << 4) as i8 - 32;
+            }
+        }
+    }
+}
+
 /// Decodes one row of `out.len()` elements from `row`. `scale` is the tensor's scale for I2_S and unused otherwise.
 pub(crate) fn decode_row(tensor_type: TensorType, row: &[u8], scale: f32, out: &mut [f32]) {
     match tensor_type {
@@ -97,6 +113,16 @@ pub(crate) fn decode_row(tensor_type: TensorType, row: &[u8], scale: f32, out: &
                 for (number, &byte) in block[2..].iter().enumerate() {
                     values[number] = (f32::from(byte & 15) - 8.0) * scale;
                     values[number + 16] = (f32::from(byte >> 4) - 8.0) * scale;
+                }
+            }
+        }
+        TensorType::Q6K => {
+            let mut codes = [0; 256];
+            for (values, block) in out.chunks_exact_mut(256).zip(row.chunks_exact(Q6K_BYTES)) {
+                let scale = half_at(block, 208);
+                q6k_codes(block, &mut codes);
+                for (number, (value, code)) in values.iter_mut().zip(&codes).enumerate() {
+                    *value = scale * f32::from(block[192 + number / 16] as i8) * f32::from(*code);
                 }
             }
         }
@@ -140,6 +166,7 @@ pub fn encode_row(tensor_type: TensorType, row: &[f32], scale: f32, out: &mut Ve
         }
         TensorType::Q8_0 => row.chunks(QUANTIZED_BLOCK).for_each(|block| encode_q8_0(block, out)),
         TensorType::Q4_0 => row.chunks(QUANTIZED_BLOCK).for_each(|block| encode_q4_0(block, out)),
+        TensorType::Q6K => row.chunks(256).for_each(|block| encode_q6k(block, out)),
         TensorType::Tq2_0 | TensorType::Tq1_0 => {
             for block in row.chunks(TERNARY_BLOCK) {
                 let scale = f16::from_f32(maximum(block));
@@ -197,6 +224,28 @@ fn encode_q4_0(block: &[f32], out: &mut Vec<u8>) {
     out.extend((0..16).map(|number| code(block[number]) | code(block[number + 16]) << 4));
 }
 
+fn encode_q6k(block: &[f32], out: &mut Vec<u8>) {
+    let scale = f16::from_f32(maximum(block) / (31.0 * 127.0));
+    let inverse = |scale: f32| if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    let (mut scales, mut codes) = (Vec::new(), Vec::new());
+    for part in block.chunks(16) {
+        let part_scale = (maximum(part) / 31.0 * inverse(scale.to_f32())).round().min(127.0);
+        let step = inverse(scale.to_f32() * part_scale);
+        scales.push(part_scale as i8 as u8);
+        codes.extend(part.iter().map(|value| ((value * step).round().clamp(-32.0, 31.0) + 32.0) as u8));
+    }
+    for half in codes.chunks(128) {
+        out.extend((0..64).map(|at| half[at] & 15 | (half[at + 64] & 15) << 4));
+    }
+    for half in codes.chunks(128) {
+        out.extend(
+            (0..32).map(|at| (0..4).fold(0, |bits, place| bits | half[place * 32 + at] >> 4 << (2 * place))),
+        );
+    }
+    out.extend(scales);
+    out.extend_from_slice(&scale.to_le_bytes());
+}
+
 fn pack_tq2_0(codes: &[u8], out: &mut Vec<u8>) {
     for half in codes.chunks(128) {
         out.extend(
@@ -242,7 +291,9 @@ mod tests {
     #[test]
     fn quantized_types_stay_within_half_a_step() {
         let row: Vec<f32> = (0..256).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-        for (tensor_type, step) in [(TensorType::Q8_0, 1.0 / 127.0), (TensorType::Q4_0, 1.0 / 8.0)] {
+        for (tensor_type, step) in
+            [(TensorType::Q8_0, 1.0 / 127.0), (TensorType::Q4_0, 1.0 / 8.0), (TensorType::Q6K, 1.0 / 31.0)]
+        {
             let (mut bytes, mut decoded) = (Vec::new(), vec![0.0; 256]);
             encode_row(tensor_type, &row, 0.0, &mut bytes);
             decode_row(tensor_type, &bytes, 0.0, &mut decoded);

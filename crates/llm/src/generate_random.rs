@@ -30,11 +30,12 @@ pub enum Preset {
 }
 
 /// Types that a tiny preset's name may end in.
-const TINY_TYPES: [(&str, TensorType); 8] = [
+const TINY_TYPES: [(&str, TensorType); 9] = [
     ("f32", TensorType::F32),
     ("f16", TensorType::F16),
     ("bf16", TensorType::Bf16),
     ("q8_0", TensorType::Q8_0),
+    ("q6_k", TensorType::Q6K),
     ("q4_0", TensorType::Q4_0),
     ("tq2_0", TensorType::Tq2_0),
     ("tq1_0", TensorType::Tq1_0),
@@ -79,7 +80,10 @@ impl Preset {
             rope_base: 10_000.0,
             epsilon: 1e-5,
             weights,
-            embeddings: if weights == TensorType::F32 { TensorType::F32 } else { TensorType::F16 },
+            embeddings: match weights {
+                TensorType::F32 | TensorType::Q6K => weights,
+                _ => TensorType::F16,
+            },
             tied: architecture != "llama",
             rope_factors: architecture == "llama",
         };

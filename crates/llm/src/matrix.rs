@@ -7,8 +7,8 @@ use crate::buffer::Buffer;
 use crate::formats::{self, I2S_UNIT, TERNARY_BLOCK};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::kernels::{
-    Activations, FloatType, GROUP_ROWS, Kernels, Precision, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES,
-    TernaryScale, UNIT_BYTES,
+    Activations, FloatType, GROUP_ROWS, Kernels, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
+    SCALE_BYTES, TernaryScale, UNIT_BYTES,
 };
 use crate::threads::{SharedSlice, ThreadPool};
 
@@ -26,6 +26,8 @@ enum Data {
     Q4(Buffer),
     /// Row-interleaved groups.
     Q8(Buffer),
+    /// Row-interleaved groups.
+    Q6(Buffer),
     /// Row-interleaved groups.
     Ternary(Buffer, TernaryScale),
 }
@@ -76,6 +78,11 @@ impl Matrix {
                 pool,
                 &q8_group,
             )),
+            TensorType::Q6K => {
+                let (row_bytes, group_bytes) =
+                    (columns / 256 * formats::Q6K_BYTES, columns / 32 * Q6_BLOCK_BYTES);
+                Data::Q6(repack(bytes, rows, row_bytes, group_bytes, pool, &q6_group))
+            }
             TensorType::Tq2_0 | TensorType::Tq1_0 => {
                 let kind = info.tensor_type;
                 let block_bytes = if kind == TensorType::Tq2_0 { 66 } else { 54 };
@@ -96,7 +103,7 @@ impl Matrix {
             }
             TensorType::Other(_) => {
                 return Err(fail(format!(
-                    "has the type {}, which is not supported; F32, F16, BF16, Q8_0, Q4_0, TQ2_0, TQ1_0 and I2_S are",
+                    "has the type {}, which is not supported; F32, F16, BF16, Q8_0, Q6_K, Q4_0, TQ2_0, TQ1_0 and I2_S are",
                     info.tensor_type.name()
                 )));
             }
@@ -110,7 +117,7 @@ impl Matrix {
     fn precision(&self) -> Option<Precision> {
         match self.data {
             Data::Float(..) => None,
-            Data::Q4(_) | Data::Q8(_) => Some(Precision::Blocks),
+            Data::Q4(_) | Data::Q6(_) | Data::Q8(_) => Some(Precision::Blocks),
             Data::Ternary(..) => Some(Precision::Token),
         }
     }
@@ -135,6 +142,9 @@ impl Matrix {
         match (&self.data, &input.blocks, &input.token) {
             (Data::Q4(buffer), Some(activations), _) => {
                 kernels.q4_0(&buffer[packed(buffer)], activations, out)
+            }
+            (Data::Q6(buffer), Some(activations), _) => {
+                kernels.q6_k(&buffer[packed(buffer)], activations, out)
             }
             (Data::Q8(buffer), Some(activations), _) => {
                 kernels.q8_0(&buffer[packed(buffer)], activations, out)
@@ -207,6 +217,28 @@ fn q4_group(rows: &[&[u8]], group: &mut [u8]) {
 
 fn q8_group(rows: &[&[u8]], group: &mut [u8]) {
     quads_group(34, Q8_BLOCK_BYTES, rows, group);
+}
+
+fn q6_group(rows: &[&[u8]], group: &mut [u8]) {
+    let mut codes = [0i8; 256];
+    for (row, bytes) in rows.iter().enumerate() {
+        let blocks = group.chunks_exact_mut(8 * Q6_BLOCK_BYTES);
+        for (source, blocks) in bytes.chunks_exact(formats::Q6K_BYTES).zip(blocks) {
+            formats::q6k_codes(source, &mut codes);
+            for (number, block) in blocks.chunks_exact_mut(Q6_BLOCK_BYTES).enumerate() {
+                block[2 * row..2 * row + 2].copy_from_slice(&source[208..]);
+                for part in 0..2 {
+                    block[(1 + part) * SCALE_BYTES + 2 * row..][..2].fill(source[192 + 2 * number + part]);
+                }
+                let quads = codes[number * 32..][..32].chunks_exact(4);
+                for (quad, vector) in quads.zip(block[3 * SCALE_BYTES..].chunks_exact_mut(32)) {
+                    for (byte, code) in vector[row * 4..].iter_mut().zip(quad) {
+                        *byte = *code as u8;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Writes 128 codes of `row` into a unit.

@@ -7,11 +7,12 @@ use glasshouse_llm::gguf::{Gguf, TensorType};
 use glasshouse_llm::{Kernels, LlmError, Model};
 use proptest::prelude::*;
 
-const ALL_TYPES: [TensorType; 8] = [
+const ALL_TYPES: [TensorType; 9] = [
     TensorType::F32,
     TensorType::F16,
     TensorType::Bf16,
     TensorType::Q8_0,
+    TensorType::Q6K,
     TensorType::Q4_0,
     TensorType::Tq2_0,
     TensorType::Tq1_0,

@@ -15,6 +15,9 @@ pub enum TensorType {
     Q8_0,
     /// 32 weights: f16 scale, 16 bytes of nibbles (low: 0–15, high: 16–31), value `nibble - 8`.
     Q4_0,
+    /// 256 weights of 6 bits: 128 bytes of low nibbles, 64 bytes of upper bits, 16 × i8 scales of 16 weights each,
+    /// f16 scale of the scales; value `code - 32`.
+    Q6K,
     /// 256 ternary weights: 64 bytes of 2-bit codes, f16 scale.
     Tq2_0,
     /// 256 ternary weights: 52 bytes of base-3 codes, f16 scale.
@@ -40,6 +43,7 @@ impl TensorType {
             1 => Self::F16,
             2 => Self::Q4_0,
             8 => Self::Q8_0,
+            14 => Self::Q6K,
             30 => Self::Bf16,
             34 => Self::Tq1_0,
             35 => Self::Tq2_0,
@@ -56,6 +60,7 @@ impl TensorType {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q8_0 => 8,
+            Self::Q6K => 14,
             Self::Bf16 => 30,
             Self::Tq1_0 => 34,
             Self::Tq2_0 => 35,
@@ -72,11 +77,12 @@ impl TensorType {
             Self::Bf16 => "BF16".into(),
             Self::Q8_0 => "Q8_0".into(),
             Self::Q4_0 => "Q4_0".into(),
+            Self::Q6K => "Q6_K".into(),
             Self::Tq2_0 => "TQ2_0".into(),
             Self::Tq1_0 => "TQ1_0".into(),
             Self::I2S => "I2_S".into(),
             Self::Other(id) => {
-                const NAMES: [(u32, &str); 11] = [
+                const NAMES: [(u32, &str); 10] = [
                     (3, "Q4_1"),
                     (6, "Q5_0"),
                     (7, "Q5_1"),
@@ -84,7 +90,6 @@ impl TensorType {
                     (11, "Q3_K"),
                     (12, "Q4_K"),
                     (13, "Q5_K"),
-                    (14, "Q6_K"),
                     (20, "IQ4_NL"),
                     (23, "IQ4_XS"),
                     (39, "MXFP4"),
@@ -104,6 +109,7 @@ impl TensorType {
             Self::F16 | Self::Bf16 => (1, 2),
             Self::Q8_0 => (32, 34),
             Self::Q4_0 => (32, 18),
+            Self::Q6K => (256, 210),
             Self::Tq2_0 => (256, 66),
             Self::Tq1_0 => (256, 54),
             Self::I2S => (128, 32),

@@ -11,6 +11,8 @@
 //! Q4_0 block of 32 columns, 144 bytes: 8 f16 scales, then 4 vectors; byte k of row r in vector v holds column
 //!      4v + k in its low and 16 + 4v + k in its high nibble
 //! Q8_0 block of 32 columns, 272 bytes: 8 f16 scales, then 8 vectors; byte k of row r in vector v is column 4v + k
+//! Q6_K block of 32 columns, 304 bytes: 8 f16 scales, 2 × 8 pairs of an i8 scale (of 16 columns, twice), then
+//!      8 vectors of i8 codes as for Q8_0
 //! ternary unit of 128 columns, 256 bytes: 8 vectors; bits 2l of byte k of row r in vector v hold the code
 //!      (weight + 1) of column 16v + 4l + k. With a scale per block, 8 f16 scales come before every two units.
 //! ```
@@ -33,6 +35,8 @@ pub(crate) const SCALE_BYTES: usize = 16;
 pub(crate) const Q4_BLOCK_BYTES: usize = SCALE_BYTES + 128;
 /// Bytes of a Q8_0 block of eight rows.
 pub(crate) const Q8_BLOCK_BYTES: usize = SCALE_BYTES + 256;
+/// Bytes of a Q6_K block of eight rows.
+pub(crate) const Q6_BLOCK_BYTES: usize = 3 * SCALE_BYTES + 256;
 /// Bytes of a ternary unit of 128 columns of eight rows.
 pub(crate) const UNIT_BYTES: usize = 256;
 
@@ -130,6 +134,11 @@ impl Kernels {
     /// Q8_0 groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
     pub(crate) fn q8_0(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
         dispatch!(self, q8_0(packed, activations, out));
+    }
+
+    /// Q6_K groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
+    pub(crate) fn q6_k(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
+        dispatch!(self, q6_k(packed, activations, out));
     }
 
     /// Ternary groups times token-quantized tokens; `out` is `[tokens][rows of the groups]`.

@@ -7,7 +7,8 @@ use half::{bf16, f16};
 
 use super::elementwise::{LANES, reduce};
 use super::{
-    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES,
+    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES,
+    TernaryScale, UNIT_BYTES,
 };
 
 fn scale_of(block: &[u8], row: usize) -> f32 {
@@ -68,6 +69,30 @@ pub(crate) fn q8_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
                     let code = block[SCALE_BYTES + vector * 32 + row * 4 + byte] as i8;
                     dot += i32::from(code) * i32::from(values[number * 32 + vector * 4 + byte]);
                 }
+            }
+            accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
+        }
+        accumulator
+    });
+}
+
+/// Q6_K rows times tokens. The two parts of a block meet as integers; their sum is exact in f32.
+pub(crate) fn q6_k(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    let blocks = activations.columns() / 32;
+    for_each_row(packed, blocks * Q6_BLOCK_BYTES, activations, out, |group, row, token| {
+        let (values, scales, _) = activations.token(token);
+        let mut accumulator = 0.0;
+        for (number, block) in group.chunks_exact(Q6_BLOCK_BYTES).enumerate() {
+            let mut dot = 0i32;
+            for part in 0..2 {
+                let mut part_dot = 0i32;
+                for vector in part * 4..part * 4 + 4 {
+                    for byte in 0..4 {
+                        let code = block[3 * SCALE_BYTES + vector * 32 + row * 4 + byte] as i8;
+                        part_dot += i32::from(code) * i32::from(values[number * 32 + vector * 4 + byte]);
+                    }
+                }
+                dot += part_dot * i32::from(block[(1 + part) * SCALE_BYTES + 2 * row] as i8);
             }
             accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
         }

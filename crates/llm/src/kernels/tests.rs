@@ -64,6 +64,14 @@ proptest! {
         let weights = packed(seed, groups * columns / 32 * Q8_BLOCK_BYTES, Some(Q8_BLOCK_BYTES));
         compare(tokens * rows, |kernels, out| kernels.q8_0(&weights, &activations, out));
 
+        let mut weights = packed(seed, groups * columns / 32 * Q6_BLOCK_BYTES, Some(Q6_BLOCK_BYTES));
+        for block in weights.chunks_exact_mut(Q6_BLOCK_BYTES) {
+            let (scales, codes) = block[SCALE_BYTES..].split_at_mut(2 * SCALE_BYTES);
+            scales.chunks_exact_mut(2).for_each(|pair| pair[1] = pair[0]);
+            codes.iter_mut().for_each(|code| *code = (*code & 63).wrapping_sub(32));
+        }
+        compare(tokens * rows, |kernels, out| kernels.q6_k(&weights, &activations, out));
+
         let activations = Activations::new(Kernels::scalar(), Precision::Token, columns, &x);
         let block_bytes = SCALE_BYTES + 2 * UNIT_BYTES;
         let mut weights = packed(seed, groups * blocks * block_bytes, Some(block_bytes));

@@ -14,7 +14,10 @@ mod float;
 use std::arch::x86_64::*;
 
 use super::elementwise;
-use super::{Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES};
+use super::{
+    Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
+    UNIT_BYTES,
+};
 pub(crate) use float::{attention_scores, attention_values, float_rows, to_half};
 
 /// The most tokens of a tile: with two groups, what sixteen registers hold.
@@ -267,6 +270,63 @@ impl TileKernel for Q8 {
     }
 }
 
+struct Q6;
+
+impl TileKernel for Q6 {
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn tile<const T: usize, const G: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> [[__m256; G]; T] {
+        let mut accumulators = [[_mm256_setzero_ps(); G]; T];
+        for block in 0..group_bytes / Q6_BLOCK_BYTES {
+            let mut dots = [[_mm256_setzero_si256(); G]; T];
+            for part in 0..2 {
+                let mut pairs = [[_mm256_setzero_si256(); G]; T];
+                for vector in part * 4..part * 4 + 4 {
+                    for group in 0..G {
+                        let at = group * group_bytes + block * Q6_BLOCK_BYTES + 3 * SCALE_BYTES + vector * 32;
+                        // SAFETY: `at + 32` is within the `G` groups.
+                        let codes = unsafe { _mm256_loadu_si256(packed.as_ptr().add(at).cast()) };
+                        // Four products of pairs, each at most 2 · 32 · 127, fit 16 bits.
+                        let magnitudes = _mm256_abs_epi8(codes);
+                        for token in 0..T {
+                            // SAFETY: the columns of this block are within the token's values.
+                            let x = unsafe { broadcast(tile.values[token], block * 32 + vector * 4) };
+                            let products = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, codes));
+                            pairs[token][group] = _mm256_add_epi16(pairs[token][group], products);
+                        }
+                    }
+                }
+                for group in 0..G {
+                    let at = group * group_bytes + block * Q6_BLOCK_BYTES + (1 + part) * SCALE_BYTES;
+                    // SAFETY: the scales of both parts follow the scales of the block.
+                    let part_scales = unsafe { _mm_loadu_si128(packed.as_ptr().add(at).cast()) };
+                    let part_scales = _mm256_cvtepi8_epi16(part_scales);
+                    for token in 0..T {
+                        let dot = _mm256_madd_epi16(pairs[token][group], part_scales);
+                        dots[token][group] = _mm256_add_epi32(dots[token][group], dot);
+                    }
+                }
+            }
+            for group in 0..G {
+                // SAFETY: a block starts with its scales.
+                let weight_scale =
+                    unsafe { scales(packed.as_ptr().add(group * group_bytes + block * Q6_BLOCK_BYTES)) };
+                for token in 0..T {
+                    let scale = _mm256_mul_ps(weight_scale, _mm256_set1_ps(tile.scales[token][block]));
+                    accumulators[token][group] =
+                        accumulate(accumulators[token][group], dots[token][group], scale);
+                }
+            }
+        }
+        accumulators
+    }
+}
+
 /// Adds the products of one ternary unit to `pairs`. Two units of them fit 16 bits: 64 times 2 · 2 · 127 is 32512.
 ///
 /// # Safety
@@ -397,6 +457,12 @@ pub(crate) fn q4_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
 #[target_feature(enable = "avx2,f16c")]
 pub(crate) fn q8_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
     for_each_tile(&Q8, packed, activations.columns() / 32 * Q8_BLOCK_BYTES, activations, out);
+}
+
+/// Q6_K rows times tokens.
+#[target_feature(enable = "avx2,f16c")]
+pub(crate) fn q6_k(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    for_each_tile(&Q6, packed, activations.columns() / 32 * Q6_BLOCK_BYTES, activations, out);
 }
 
 /// Ternary rows times tokens.
