@@ -190,6 +190,20 @@ def fillers(text: str, rng) -> str:
     return f"{text[:at]} {rng.pick(FILLERS)}{text[at:]}"
 
 
+def noise(text: str, rng) -> str:
+    """Replaces, drops or adds a word outside slots, so that no single word decides."""
+    spots = [m for m in re.finditer(r"\{\w+\}|[A-Za-z']+", text) if not m.group().startswith("{")]
+    if len(spots) < 4:
+        return text
+    spot = rng.pick(spots)
+    kind = rng.random()
+    if kind < 0.6:
+        return text[:spot.start()] + rng.real_word() + text[spot.end():]
+    if kind < 0.75:
+        return (text[:spot.start()] + text[spot.end():].lstrip(" ")).strip() or text
+    return text[:spot.start()] + rng.real_word() + " " + text[spot.start():]
+
+
 def typo(text: str, rng) -> str:
     """One slip in a word of at least four letters outside slots."""
     spots = [m for m in re.finditer(r"\{\w+\}|[a-z]{4,}", text) if not m.group().startswith("{")]
@@ -215,6 +229,8 @@ def dress(text: str, rng, imperative: bool) -> str:
     """Politeness, case, punctuation and slips around an expanded template (slots still in it)."""
     if rng.chance(0.1):
         text = fillers(text, rng)
+    while rng.chance(0.22):
+        text = noise(text, rng)
     ends = text[-1] if text[-1] in "?.!" else ""
     body = text[:-1] if ends else text
     if rng.chance(0.3):
