@@ -7,8 +7,9 @@ use crate::gguf::Gguf;
 const MAXIMUM_BLOCKS: u32 = 1 << 10;
 /// See [`MAXIMUM_BLOCKS`].
 const MAXIMUM_HEADS: u32 = 1 << 12;
-/// See [`MAXIMUM_BLOCKS`]; also keeps integer dot products of a row within 32 bits.
-const MAXIMUM_WIDTH: u32 = 1 << 20;
+/// See [`MAXIMUM_BLOCKS`]; keeps a small file from asking for gigabytes of activations, and integer dot products
+/// of a row within 32 bits.
+const MAXIMUM_WIDTH: u32 = 1 << 18;
 /// See [`MAXIMUM_BLOCKS`].
 const MAXIMUM_VOCABULARY: u64 = 1 << 22;
 /// Positions beyond have no meaning in any model; the cache grows with use, so a large value costs nothing.

@@ -101,12 +101,7 @@ impl Matrix {
                 let packed = repack(bytes, rows, units * 32, units * UNIT_BYTES, pool, &i2s_group);
                 Data::Ternary(packed, TernaryScale::PerTensor(scale))
             }
-            TensorType::Other(_) => {
-                return Err(fail(format!(
-                    "has the type {}, which is not supported; F32, F16, BF16, Q8_0, Q6_K, Q4_0, TQ2_0, TQ1_0 and I2_S are",
-                    info.tensor_type.name()
-                )));
-            }
+            TensorType::Other(_) => return Err(unsupported_type(info)),
         };
         if !matches!(data, Data::Float(..)) {
             gguf.release(info);
@@ -165,6 +160,16 @@ impl Matrix {
             out.iter_mut().for_each(|value| *value *= self.factor);
         }
     }
+}
+
+/// The error for a tensor whose type this crate does not compute with.
+pub(crate) fn unsupported_type(info: &TensorInfo) -> LlmError {
+    LlmError::Unsupported(format!(
+        "the tensor `{}` has the type {}, which is not supported; use a file of the model in F32, F16, BF16, Q8_0, \
+         Q6_K, Q4_0, TQ2_0, TQ1_0 or I2_S",
+        info.name,
+        info.tensor_type.name()
+    ))
 }
 
 /// Interleaves the rows it is given (eight, or fewer at the end of a matrix) into a zeroed group.

@@ -6,7 +6,7 @@ use crate::LlmError;
 use crate::config::{Architecture, Config};
 use crate::formats;
 use crate::gguf::{Gguf, TensorInfo, TensorType};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, unsupported_type};
 use crate::threads::ThreadPool;
 
 /// The weights of one layer. E: embedding, Q: query heads, K: key/value heads, F: feed-forward width.
@@ -138,10 +138,7 @@ impl Weights {
         };
         if let TensorType::Other(_) = embedding.tensor_type {
             // With a separate output the embedding is no matrix, so its type was not checked yet.
-            return Err(LlmError::Tensor {
-                name: embedding.name.clone(),
-                problem: format!("has the type {}, which is not supported", embedding.tensor_type.name()),
-            });
+            return Err(unsupported_type(&embedding));
         }
         if let Some(extra) = gguf.tensors().iter().find(|tensor| !loader.used.contains(&tensor.name)) {
             return Err(LlmError::Unsupported(format!(

@@ -231,6 +231,15 @@ fn models_that_would_be_computed_wrongly_are_refused() {
         load(patched(bytes.clone(), b"rope_freqs.weight", b"rope_freqz.weight"))
             .contains("`rope_freqz.weight`")
     );
+    // The type of a matrix, F16, becomes Q4_K; its blocks are unknown, so only the model refuses it.
+    let old = [
+        b"blk.0.attn_k.weight".as_slice(),
+        &2u32.to_le_bytes(),
+        &256u64.to_le_bytes(),
+        &128u64.to_le_bytes(),
+    ];
+    let (old, kind) = (old.concat(), 12u32.to_le_bytes());
+    assert!(load(patched(bytes.clone(), &old, &[&old[..], &kind].concat())).contains("Q4_K"));
     let renamed = patched(bytes, b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0gemma");
     assert!(load(renamed).contains("`gemma`"));
 }
