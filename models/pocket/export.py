@@ -80,6 +80,7 @@ def export(checkpoint, path):
     writer.add_string("general.name", "Glasshouse pocket model")
     writer.add_string("general.license", "Apache-2.0 OR MIT")
     writer.add_uint32("general.file_type", 37)
+    writer.add_uint32("glasshouse.agent_protocol", 1)  # the host shows it the tools and gives it no instructions
     writer.add_uint32(f"{prefix}.vocab_size", config.vocabulary)
     writer.add_uint32(f"{prefix}.context_length", config.context)
     writer.add_uint32(f"{prefix}.embedding_length", config.width)

@@ -34,10 +34,12 @@ pub struct Screen {
     /// Whether control characters are shown instead of sent: a file must not steer a terminal.
     escape: bool,
     parser: StreamParser,
+    /// The label of the line that is being written.
+    open: Option<&'static str>,
+    /// Whether the current generation is shown as it arrives; its events then have nothing to add.
+    streaming: bool,
     /// Of the answer, what is on the screen already.
-    streamed: String,
-    /// Whether the answer's line is ended.
-    answered: bool,
+    answer: String,
     spinner: ProgressBar,
 }
 
@@ -50,77 +52,90 @@ impl Screen {
             out: Box::new(anstream::stdout()),
             escape,
             parser: StreamParser::default(),
-            streamed: String::new(),
-            answered: false,
-            spinner: progress::spinner("thinking"),
+            open: None,
+            streaming: false,
+            answer: String::new(),
+            spinner: ProgressBar::hidden(),
         }
     }
 
     /// Prints what is left to say once the run ended.
     pub fn finish(&mut self, outcome: &AgentOutcome) {
-        self.spinner.finish_and_clear();
         if self.format == Format::Json {
             self.line(&json!({ "event": "end", "outcome": outcome }).to_string());
         } else if let Some(answer) = outcome.answer() {
-            // Only an agent that reports no events gets here with anything unsaid.
-            self.complete_answer(answer);
+            self.rest_of_answer(answer);
+        }
+        self.close();
+    }
+
+    /// Ends what is being printed; for programs, prints the failure as an object.
+    pub fn failure(&mut self, code: &str, message: &str) {
+        self.close();
+        if self.format == Format::Json {
+            self.line(&json!({ "event": "error", "code": code, "message": message }).to_string());
         }
     }
 
-    /// Prints a failure as an object, for programs.
-    pub fn failure(&mut self, code: &str, message: &str) {
-        self.spinner.finish_and_clear();
-        if self.format == Format::Json {
-            self.line(&json!({ "event": "error", "code": code, "message": message }).to_string());
-        } else if !self.streamed.is_empty() && !self.answered {
-            self.write("\n");
+    fn delta(&mut self, delta: &Delta) {
+        self.streaming = true;
+        match delta {
+            Delta::Thought(text) => self.piece("thought", text),
+            Delta::CallStarted { tool } => self.piece("call", &format!("{tool} ")),
+            Delta::Arguments(text) => self.piece("call", text),
+            Delta::Answer(text) => {
+                self.answer.push_str(text);
+                self.piece("answer", text);
+            }
         }
     }
 
     fn agent_event(&mut self, event: &AgentEvent) {
         match event {
-            AgentEvent::Thought { text, .. } => self.step("thought", text),
-            AgentEvent::Call { tool, arguments, .. } => self.step("call", &format!("{tool} {arguments}")),
-            AgentEvent::Observation { text, .. } => self.step("observation", text),
-            AgentEvent::Answer { text, .. } => self.complete_answer(text),
-            // Told as an error once the run has ended.
-            AgentEvent::Exhausted { .. } => {}
+            AgentEvent::Thought { text, .. } if !self.streaming => self.piece("thought", text),
+            AgentEvent::Call { tool, arguments, .. } if !self.streaming => {
+                self.piece("call", &format!("{tool} {arguments}"));
+            }
+            AgentEvent::Observation { text, .. } => self.piece("observation", text.trim_end_matches('\n')),
+            AgentEvent::Answer { text, .. } => self.rest_of_answer(text),
+            // The end without an answer is told as an error once the run is over.
+            AgentEvent::Thought { .. } | AgentEvent::Call { .. } | AgentEvent::Exhausted { .. } => {}
         }
     }
 
-    fn step(&mut self, label: &str, text: &str) {
-        if self.format == Format::Steps {
-            self.begin(label);
-            self.text(text.trim_end_matches('\n'));
+    /// Prints what of the answer has not been streamed.
+    fn rest_of_answer(&mut self, answer: &str) {
+        let rest = answer.strip_prefix(self.answer.as_str()).unwrap_or_default().to_owned();
+        if !rest.is_empty() {
+            self.answer.push_str(&rest);
+            self.piece("answer", &rest);
+        }
+    }
+
+    /// Prints a piece of the line with this label, ending the line before if it has another.
+    fn piece(&mut self, label: &'static str, text: &str) {
+        if self.format == Format::Answer && label != "answer" {
+            return;
+        }
+        if self.open != Some(label) {
+            self.close();
+            if self.format == Format::Steps {
+                self.write(&format!("{DIM}{label:<LABEL_WIDTH$}{RESET}"));
+            }
+            self.open = Some(label);
+        }
+        self.write(&self.shown(text));
+    }
+
+    fn close(&mut self) {
+        self.spinner.finish_and_clear();
+        if self.open.take().is_some() {
             self.write("\n");
         }
     }
 
-    fn answer_delta(&mut self, text: &str) {
-        self.spinner.finish_and_clear();
-        if self.streamed.is_empty() && self.format == Format::Steps {
-            self.begin("answer");
-        }
-        self.streamed.push_str(text);
-        self.text(text);
-    }
-
-    /// Prints what of the answer has not been streamed, and ends its line.
-    fn complete_answer(&mut self, answer: &str) {
-        if self.answered {
-            return;
-        }
-        let rest = answer.strip_prefix(self.streamed.as_str()).unwrap_or_default().to_owned();
-        self.answer_delta(&rest);
-        self.write("\n");
-        self.answered = true;
-    }
-
-    fn begin(&mut self, label: &str) {
-        self.write(&format!("{DIM}{label:<LABEL_WIDTH$}{RESET}"));
-    }
-
-    fn text(&mut self, text: &str) {
+    /// Text as the screen takes it: continued in its column, and without control characters.
+    fn shown(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         for character in text.chars() {
             match character {
@@ -133,15 +148,15 @@ impl Screen {
                 other => shown.push(other),
             }
         }
-        self.write(&shown);
+        shown
     }
 
     fn line(&mut self, text: &str) {
-        self.write(text);
-        self.write("\n");
+        self.write(&format!("{text}\n"));
     }
 
     fn write(&mut self, text: &str) {
+        self.spinner.finish_and_clear();
         // A closed pipe is the reader's choice; the run goes on, for its trace and its effects.
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
@@ -149,14 +164,22 @@ impl Screen {
 
 impl Observer for Screen {
     fn event(&mut self, event: &Event) {
-        let EventKind::Emitted { payload, .. } = &event.kind else { return };
-        if self.format == Format::Json {
-            if let Ok(text) = std::str::from_utf8(payload) {
-                self.line(text);
+        match &event.kind {
+            EventKind::ServiceCalled { service, .. } if service.starts_with("model.") => {
+                self.streaming = false;
+                self.spinner = progress::spinner("thinking");
             }
-        } else if let Ok(event) = serde_json::from_slice::<AgentEvent>(payload) {
-            let spinner = self.spinner.clone();
-            spinner.suspend(|| self.agent_event(&event));
+            EventKind::Emitted { payload, .. } if self.format == Format::Json => {
+                if let Ok(text) = std::str::from_utf8(payload) {
+                    self.line(text);
+                }
+            }
+            EventKind::Emitted { payload, .. } => {
+                if let Ok(event) = serde_json::from_slice(payload) {
+                    self.agent_event(&event);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -168,9 +191,7 @@ impl Observer for Screen {
             self.parser = StreamParser::default();
         }
         for delta in self.parser.push(token.text) {
-            if let Delta::Answer(text) = delta {
-                self.answer_delta(&text);
-            }
+            self.delta(&delta);
         }
     }
 }

@@ -44,6 +44,8 @@ struct State {
     limits: InstanceLimits,
     /// Elements of all tables.
     table_elements: u64,
+    /// Whether the guest asked for more memory in this step than it may have.
+    memory_refused: bool,
     accounts: Option<Accounts>,
 }
 
@@ -112,7 +114,13 @@ impl Machine for Wasmtime {
         limits: InstanceLimits,
     ) -> Result<Box<dyn Instance>, ModuleError> {
         module.needs.check(&limits)?;
-        let state = State { context: Context::new(0, [0; 32]), limits, table_elements: 0, accounts: None };
+        let state = State {
+            context: Context::new(0, [0; 32]),
+            limits,
+            table_elements: 0,
+            memory_refused: false,
+            accounts: None,
+        };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| state);
         let instance =
@@ -135,9 +143,12 @@ impl ResourceLimiter for State {
         &mut self,
         _current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired as u64 <= self.limits.memory_bytes)
+        let allowed =
+            desired as u64 <= self.limits.memory_bytes && maximum.is_none_or(|maximum| desired <= maximum);
+        self.memory_refused |= !allowed;
+        Ok(allowed)
     }
 
     fn table_growing(

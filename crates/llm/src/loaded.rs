@@ -10,6 +10,11 @@ use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::{LlmError, Model};
 
+/// The metadata key by which a model file says which version of the agent protocol the model was trained on.
+const AGENT_PROTOCOL: &str = "glasshouse.agent_protocol";
+/// The version that this program speaks.
+const AGENT_PROTOCOL_VERSION: u32 = 1;
+
 /// A model, its tokenizer, its chat template and its constraints: all that sessions share.
 #[derive(Debug)]
 pub struct LoadedModel {
@@ -30,6 +35,7 @@ impl LoadedModel {
         let template = ChatTemplate::new(gguf.get_string("tokenizer.chat_template")?, &tokenizer)?;
         let architecture = gguf.string("general.architecture")?.to_string();
         let name = gguf.get_string("general.name")?.unwrap_or("unnamed").to_string();
+        let knows_agent_protocol = gguf.get_u32(AGENT_PROTOCOL)? == Some(AGENT_PROTOCOL_VERSION);
         let model = Model::load(gguf, threads)?;
         let logits = model.config().vocabulary_size;
         if tokenizer.vocabulary_size() > logits {
@@ -44,6 +50,7 @@ impl LoadedModel {
             name,
             architecture,
             context_length: u32::try_from(model.config().context_length).unwrap_or(u32::MAX),
+            knows_agent_protocol,
         };
         Ok(Self { model, tokenizer, template, constraints: ConstraintFactory::default(), description })
     }

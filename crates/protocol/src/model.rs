@@ -162,4 +162,9 @@ pub struct ModelDescription {
     pub architecture: String,
     /// The most tokens a session holds, prompt and output together.
     pub context_length: u32,
+    /// Whether it was trained on the agent protocol: its chat template shows it the tools, and it needs no
+    /// instructions. Any other model is instructed by a system message, and its template is given no tools, since
+    /// templates add instructions of their own that contradict the protocol.
+    #[serde(default)]
+    pub knows_agent_protocol: bool,
 }

@@ -35,13 +35,18 @@ pub async fn run(request: AgentRequest) -> Result<AgentOutcome, ErrorData> {
     }
     let grammar = grammar(&request.tools).map_err(|error| ErrorData::from_error("invalid_tools", &error))?;
     let model = model::describe().await?;
-    let system = system_prompt(&request.tools, request.system.as_deref());
+    let mut messages = Vec::new();
+    let mut tools = Vec::new();
+    if model.knows_agent_protocol {
+        tools.extend(request.tools.iter().map(for_template));
+        messages.extend(request.system.as_deref().map(|system| Message::new(Role::System, system)));
+    } else {
+        messages.push(Message::new(Role::System, system_prompt(&request.tools, request.system.as_deref())));
+    }
+    messages.push(Message::new(Role::User, request.question.as_str()));
     let generation = GenerateRequest {
-        messages: vec![
-            Message::new(Role::System, system),
-            Message::new(Role::User, request.question.as_str()),
-        ],
-        tools: request.tools.iter().map(for_template).collect(),
+        messages,
+        tools,
         constraint: Constraint::Lark(grammar),
         sampling: request.sampling.clone(),
         maximum_tokens: 0,

@@ -21,6 +21,7 @@ const ANSWER: &str = "Thought: I have what I need.\nAnswer: It is 391.";
 struct World {
     script: VecDeque<Result<(String, FinishReason), ErrorData>>,
     context_length: u32,
+    knows_agent_protocol: bool,
     tool_result: Result<Value, ErrorData>,
     generations: Vec<GenerateRequest>,
     calls: Vec<(String, Value)>,
@@ -31,6 +32,7 @@ impl World {
         Self {
             script: script.iter().map(|(text, finish)| Ok(((*text).to_owned(), *finish))).collect(),
             context_length: 4096,
+            knows_agent_protocol: false,
             tool_result: Ok(json!("391")),
             generations: Vec::new(),
             calls: Vec::new(),
@@ -49,6 +51,7 @@ impl World {
                 name: "script".into(),
                 architecture: "none".into(),
                 context_length: self.context_length,
+                knows_agent_protocol: self.knows_agent_protocol,
             }),
             Request::Generate(generation) => {
                 self.generations.push(generation);
@@ -114,13 +117,28 @@ fn a_tool_is_called_its_result_observed_and_the_question_answered() {
             AgentEvent::Answer { step: 2, text: "It is 391.".into() },
         ]
     );
-    let shown = serde_json::to_value(&world.generations[0].tools[0]).unwrap();
-    assert_eq!(shown.as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "description", "parameters"]);
     let [first, second] = world.generations.as_slice() else { panic!("two generations") };
     assert_eq!(first.messages[1], Message::new(Role::User, "What is 17 * 23?"));
     assert!(matches!(&first.constraint, Constraint::Lark(grammar) if grammar.contains("calculate")));
     assert_eq!(second.messages[..2], first.messages[..], "the conversation only grows at its end");
     assert_eq!(second.messages[2..], [Message::new(Role::Assistant, CALL), Message::new(Role::Tool, "391")]);
+}
+
+#[test]
+fn a_model_is_told_of_its_tools_once_by_instructions_or_by_its_template() {
+    let mut instructed = World::saying(&[ANSWER]);
+    instructed.ask(&request()).unwrap();
+    let generation = &instructed.generations[0];
+    assert!(generation.tools.is_empty());
+    assert_eq!(generation.messages[0].role, Role::System);
+    assert!(generation.messages[0].content.contains("- calculate: Evaluates an expression."));
+
+    let mut trained = World { knows_agent_protocol: true, ..World::saying(&[ANSWER]) };
+    trained.ask(&request()).unwrap();
+    let generation = &trained.generations[0];
+    assert_eq!(generation.messages, [Message::new(Role::User, "What is 17 * 23?")]);
+    let shown = serde_json::to_value(&generation.tools[0]).unwrap();
+    assert_eq!(shown.as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "description", "parameters"]);
 }
 
 #[test]

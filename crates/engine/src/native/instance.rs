@@ -73,6 +73,7 @@ impl Instance for WasmtimeInstance {
 impl WasmtimeInstance {
     fn run(&mut self, call: &StepCall, fuel: i64) -> Result<Vec<u8>, StepTrap> {
         self.accounts.fuel.set(&mut self.store, Val::I64(fuel)).map_err(|error| engine(&error))?;
+        self.store.data_mut().memory_refused = false;
         let entry = match call {
             StepCall::Start { entry, .. } => entry.as_str(),
             StepCall::Resume { .. } => abi::RESUME,
@@ -164,6 +165,10 @@ impl WasmtimeInstance {
                 (TrapKind::StackOverflow, "the step's calls are nested too deeply")
             }
             Trap::StackOverflow => (TrapKind::StackOverflow, "the step's calls are nested too deeply"),
+            // What an allocator does when it gets no more.
+            Trap::UnreachableCodeReached if self.store.data().memory_refused => {
+                (TrapKind::OutOfMemory, "the guest needed more memory than it may have")
+            }
             Trap::UnreachableCodeReached => {
                 (TrapKind::Unreachable, "the guest executed `unreachable`, as a panic does")
             }

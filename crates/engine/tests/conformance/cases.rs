@@ -95,6 +95,7 @@ pub fn instances_share_nothing<M: Machine>(machine: &M) {
 pub fn traps_are_told_apart<M: Machine>(machine: &M) {
     for (body, kind) in [
         ("unreachable", TrapKind::Unreachable),
+        ("(drop (memory.grow (i32.const 65535))) unreachable", TrapKind::OutOfMemory),
         ("(drop (i32.load (i32.const -1)))", TrapKind::OutOfBounds),
         ("(i64.store (i32.const 65529) (i64.const 0))", TrapKind::OutOfBounds),
         ("(memory.fill (i32.const 65536) (i32.const 0) (i32.const 1))", TrapKind::OutOfBounds),
