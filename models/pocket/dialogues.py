@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import arithmetic
 import facts
 import phrases_more  # noqa: F401  (extends P)
+import frames  # noqa: F401  (extends P)
 from phrases import P
 from sampling import Sampler, dress, expand, fill, skeleton
 from tokens import (ASSISTANT, BEGIN, END, SENTENCES, THOUGHTS, TOOL, TOOL_NAMES, TOOLS, TOOLS_PLAIN, TOOLS_READ, TOOLS_WRITE, USER,

@@ -42,6 +42,7 @@ import arithmetic
 import facts
 import phrases
 import phrases_more  # noqa: F401  (extends P and BEYOND)
+import frames  # noqa: F401  (extends P)
 from eval_phrasings import H
 from sampling import Sampler, fill, skeleton
 

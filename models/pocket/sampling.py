@@ -229,7 +229,7 @@ def dress(text: str, rng, imperative: bool) -> str:
     """Politeness, case, punctuation and slips around an expanded template (slots still in it)."""
     if rng.chance(0.1):
         text = fillers(text, rng)
-    while rng.chance(0.22):
+    while rng.chance(0.15):
         text = noise(text, rng)
     ends = text[-1] if text[-1] in "?.!" else ""
     body = text[:-1] if ends else text
