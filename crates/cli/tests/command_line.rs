@@ -181,6 +181,48 @@ fn what_cannot_be_asked_is_refused_with_a_way_out() {
     }
 }
 
+/// A module with what the sandbox expects of a guest, around the given functions.
+fn guest(functions: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module {functions}
+            (memory (export "memory") 1)
+            (func (export "gh_allocate") (param i32) (result i32) (i32.const 1024))
+            (func (export "gh_resume") (param i32 i32) (result i64) (i64.const 0)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn a_module_that_misbehaves_ends_in_one_clear_message() {
+    let directory = TempDir::new().unwrap();
+    let run = |body: &str| format!(r#"(func (export "run") (param i32 i32) (result i64) {body})"#);
+    for (name, functions) in [
+        ("imports_what_is_not_granted", r#"(import "env" "system" (func (param i32)))"#.to_owned()),
+        ("imports_from_wasi", r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#.to_owned()),
+        ("loops_forever", run("(loop (br 0)) (i64.const 0)")),
+        ("grows_without_end", run("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable")),
+        ("recurses_without_end", r#"(func $run (export "run") (param i32 i32) (result i64) (call $run (i32.const 0) (i32.const 0)))"#.to_owned()),
+        ("returns_a_malformed_envelope", run("(i64.const 0x0000000000000010)")),
+        ("returns_a_place_outside_of_memory", run("(i64.const 0x7fffffff00000010)")),
+        ("panics", run("unreachable")),
+        ("has_no_entry", String::new()),
+    ] {
+        let file = format!("{name}.wasm");
+        fs::write(directory.path().join(&file), guest(&functions)).unwrap();
+        insta::assert_snapshot!(format!("module_{name}"), refused(directory.path(), &["run", &file]));
+    }
+}
+
+#[test]
+fn a_recorded_failure_replays_as_well() {
+    let directory = TempDir::new().unwrap();
+    let looping = r#"(func (export "run") (param i32 i32) (result i64) (loop (br 0)) (i64.const 0))"#;
+    fs::write(directory.path().join("loop.wasm"), guest(looping)).unwrap();
+    refused(directory.path(), &["run", "loop.wasm", "--fuel", "5000", "--trace", "a.log"]);
+    assert!(printed(directory.path(), &["replay", "a.log", "--module", "loop.wasm"]).contains("identical"));
+    assert!(refused(directory.path(), &["replay", "a.log"]).contains("--module"));
+}
+
 #[test]
 fn standard_input_that_is_not_utf_8_is_refused() {
     let directory = TempDir::new().unwrap();

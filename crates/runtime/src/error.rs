@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RuntimeError {
     /// A directory cannot be mounted.
-    #[error("{} cannot be mounted: {source}", directory.display())]
+    #[error("{} cannot be mounted: {source}; name a folder that exists and that you may read", directory.display())]
     Mount {
         /// The directory as it was given.
         directory: PathBuf,
@@ -78,9 +78,9 @@ pub enum RuntimeError {
     /// The replay differs from the log.
     #[error("{0}")]
     Difference(Box<Difference>),
-    /// The agent ended without an outcome.
-    #[error("the agent failed: {message}")]
-    Agent {
+    /// The process failed, or ended without a result.
+    #[error("the process failed: {message}")]
+    Process {
         /// Stable code of the failure.
         code: String,
         /// What happened.

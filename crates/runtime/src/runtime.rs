@@ -125,7 +125,7 @@ impl Runtime {
     /// Runs the agent on a question, writing the event log to `trace` if there is one.
     ///
     /// # Errors
-    /// [`RuntimeError::Agent`] when the agent ended without an outcome; an exhausted limit is an outcome.
+    /// [`RuntimeError::Process`] when the agent ended without an outcome; an exhausted limit is an outcome.
     pub fn ask(
         &mut self,
         options: AskOptions,
@@ -163,7 +163,7 @@ impl Runtime {
         });
         let exit = self.drive(start, trace, observer)?;
         let result = succeeded(exit)?;
-        serde_json::from_slice(&result).map_err(|error| RuntimeError::Agent {
+        serde_json::from_slice(&result).map_err(|error| RuntimeError::Process {
             code: "bad_outcome".to_owned(),
             message: format!("the agent module did not return an outcome: {error}"),
         })
@@ -172,7 +172,7 @@ impl Runtime {
     /// Calls one exported function of a module that is granted nothing: its result as JSON.
     ///
     /// # Errors
-    /// [`RuntimeError::Module`] when the module cannot run, [`RuntimeError::Agent`] when the call failed.
+    /// [`RuntimeError::Module`] when the module cannot run, [`RuntimeError::Process`] when the call failed.
     pub fn call(
         &mut self,
         name: &str,
@@ -212,7 +212,7 @@ impl Runtime {
                 exits
             }
         };
-        exits.into_iter().next().ok_or_else(|| RuntimeError::Agent {
+        exits.into_iter().next().ok_or_else(|| RuntimeError::Process {
             code: "no_exit".to_owned(),
             message: "the process waits for something that never comes".to_owned(),
         })
@@ -304,10 +304,10 @@ fn add_tools(
 }
 
 fn succeeded(exit: Exit) -> Result<Vec<u8>, RuntimeError> {
-    exit.result.map_err(|error| RuntimeError::Agent { code: error.code, message: error.message })
+    exit.result.map_err(|error| RuntimeError::Process { code: error.code, message: error.message })
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, RuntimeError> {
     serde_json::to_vec(value)
-        .map_err(|error| RuntimeError::Agent { code: "bad_request".to_owned(), message: error.to_string() })
+        .map_err(|error| RuntimeError::Process { code: "bad_request".to_owned(), message: error.to_string() })
 }

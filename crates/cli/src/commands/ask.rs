@@ -77,7 +77,7 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
         }
         Err(error) => {
             let code =
-                if let RuntimeError::Agent { code, .. } = &error { code.as_str() } else { "run_failed" };
+                if let RuntimeError::Process { code, .. } = &error { code.as_str() } else { "run_failed" };
             screen.failure(code, &error.to_string());
             Err(error.into())
         }
