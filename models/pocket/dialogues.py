@@ -158,8 +158,21 @@ def sentence(rng):
     return text if rng.chance(0.5) else text[0].upper() + text[1:] + rng.pick((".", ".", "!", "?", ""))
 
 
+PARALLEL = ["our {w} costs {n}", "{N} has {n} {w}", "the {w} is {v}", "{N} likes the {w}", "{w} of {v}: {n}", "{n} {w}", "{N} and {M} saw the {w}", "buy {n} {w} for {N}", "{w} - {v}", "{N} will take the {w} {v}",
+            "- {w} {v}", "{n}. {w}", "from {w} to {v}", "{N}, {n}, {w}", "a {w} needs {n} {v}", "[ ] {w} {v}", "{w};{n};{v}", "{N} came at {n}", "no {w} without {v}", "{N} called about {w}"]
+
+
+def parallel(rng):
+    """Lines of one pattern: what is alike in them makes copying hard."""
+    pattern = rng.pick(PARALLEL)
+    count = rng.pick((1, 2, 2, 2, 3, 3, 4))
+    return "\n".join(fill(pattern, {"w": rng.word(), "v": rng.word(), "n": rng.integer(), "N": rng.name(), "M": rng.name()}) for _ in range(count))
+
+
 def file_text(rng):
     kind = rng.random()
+    if rng.chance(0.3):
+        return parallel(rng)
     if kind < 0.55:
         return sentence(rng)
     if kind < 0.68:
@@ -246,6 +259,8 @@ def question_family(rng):
 
 def content(rng):
     kind = rng.random()
+    if rng.chance(0.15):
+        return parallel(rng).split("\n")[0]
     if kind < 0.3:
         return rng.words(1, 4)
     if kind < 0.5:
