@@ -36,6 +36,8 @@ pub struct Screen {
     parser: StreamParser,
     /// The label of the line that is being written.
     open: Option<&'static str>,
+    /// Line ends that are printed only if something follows them.
+    held: usize,
     /// Whether the current generation is shown as it arrives; its events then have nothing to add.
     streaming: bool,
     /// Of the answer, what is on the screen already.
@@ -53,6 +55,7 @@ impl Screen {
             escape,
             parser: StreamParser::default(),
             open: None,
+            held: 0,
             streaming: false,
             answer: String::new(),
             spinner: ProgressBar::hidden(),
@@ -96,7 +99,7 @@ impl Screen {
             AgentEvent::Call { tool, arguments, .. } if !self.streaming => {
                 self.piece("call", &format!("{tool} {arguments}"));
             }
-            AgentEvent::Observation { text, .. } => self.piece("observation", text.trim_end_matches('\n')),
+            AgentEvent::Observation { text, .. } => self.piece("observation", text),
             AgentEvent::Answer { text, .. } => self.rest_of_answer(text),
             // The end without an answer is told as an error once the run is over.
             AgentEvent::Thought { .. } | AgentEvent::Call { .. } | AgentEvent::Exhausted { .. } => {}
@@ -124,11 +127,17 @@ impl Screen {
             }
             self.open = Some(label);
         }
-        self.write(&self.shown(text));
+        let content = text.trim_end_matches('\n');
+        if !content.is_empty() {
+            let ends = "\n".repeat(std::mem::take(&mut self.held));
+            self.write(&self.shown(&(ends + content)));
+        }
+        self.held += text.len() - content.len();
     }
 
     fn close(&mut self) {
         self.spinner.finish_and_clear();
+        self.held = 0;
         if self.open.take().is_some() {
             self.write("\n");
         }
@@ -167,6 +176,7 @@ impl Observer for Screen {
         match &event.kind {
             EventKind::ServiceCalled { service, .. } if service.starts_with("model.") => {
                 self.streaming = false;
+                self.close();
                 self.spinner = progress::spinner("thinking");
             }
             EventKind::Emitted { payload, .. } if self.format == Format::Json => {
