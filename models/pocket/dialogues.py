@@ -221,39 +221,40 @@ def key_phrase(rng):
 
 
 def keyed_file(rng):
-    """(text, key, value): one to five lines that give keys values, in one style."""
+    """(text, key, line): one to five lines that give keys values, in one style, and the line of one key."""
     style = rng.pick(("{k}: {v}", "{k}: {v}", "The {k} is {v}.", "{k} = {v}", "{k}={v}", "the {k} is {v}", "- {k}: {v}", "The {k} of this is {v}."))
     count = rng.pick((1, 1, 2, 2, 3, 3, 4, 5))
     keys = {}
     while len(keys) < count:
         keys[key_phrase(rng)] = rng.value()
-    lines = []
+    lines, line_of = [], {}
     for k, v in keys.items():
         shown = k[0].upper() + k[1:] if rng.chance(0.1) and style.startswith("{k}") else k
         if rng.chance(0.05):
             shown = shown.replace(" ", "_") if "=" in style else shown
         lines.append(fill(style, {"k": shown, "v": v}))
+        line_of[k] = lines[-1]
     if rng.chance(0.12):
         lines.insert(0, rng.pick(("# ", "")) + rng.words(1, 3))
     if rng.chance(0.08):
         lines.append(sentence(rng))
     key = rng.pick(list(keys))
-    return (" " if rng.chance(0.1) and style.endswith(".") else "\n").join(lines) + ("\n" if rng.chance(0.5) else ""), key, keys[key]
+    return (" " if rng.chance(0.1) and style.endswith(".") else "\n").join(lines) + ("\n" if rng.chance(0.5) else ""), key, line_of[key]
 
 
 def question_family(rng):
     path = rng.file_name()
-    text, key, value = keyed_file(rng)
-    if rng.chance(0.08):
+    text, key, line = keyed_file(rng)
+    if rng.chance(0.06):
         absent = key_phrase(rng)
         if absent not in text:
-            key, value = absent, None
+            key, line = absent, None
     prompt, skel = say(rng, "ask_file", k=key, f=named(rng, path))
     if rng.chance(0.04):
         d = without(rng, "ask_file", prompt, "read")
         d.skeletons = [skel]
         return d
-    answer = f"The {key} in {path} is {value}." if value is not None else S["not_in_file"]
+    answer = f"{path} says: {line}" if line is not None else S["not_in_file"]
     return Dialogue("ask_file", pick_tools(rng, ["read_file"]), prompt, [("read_file", {"path": path}, text)], answer, "known", [skel])
 
 
@@ -352,7 +353,7 @@ def hit(rng, text, path):
 
 def search_family(rng):
     text = query(rng)
-    shown = rng.pick(('"{}"', "'{}'")).format(text) if rng.chance(0.3) else text
+    shown = rng.pick(('"{}"', "'{}'")).format(text) if rng.chance(0.85 if " " in text else 0.25) else text
     prompt, skel = say(rng, "search", q=shown)
     if rng.chance(0.08):
         d = without(rng, "search", prompt, "read")
@@ -370,10 +371,10 @@ def search_family(rng):
 
 def search_read_family(rng):
     text, path = query(rng), rng.file_name()
-    shown = rng.pick(('"{}"', "'{}'")).format(text) if rng.chance(0.25) else text
+    shown = rng.pick(('"{}"', "'{}'")).format(text) if rng.chance(0.85 if " " in text else 0.2) else text
     asks_key = rng.chance(0.6)
     if asks_key:
-        body, key, value = keyed_file(rng)
+        body, key, line = keyed_file(rng)
         prompt, skel = say(rng, "search_ask", q=shown, k=key)
     else:
         body = sentence(rng)
@@ -391,7 +392,7 @@ def search_read_family(rng):
         lines += [hit(rng, text, rng.file_name()) for _ in range(rng.randint(1, 2))]
     if rng.chance(0.6):
         body = first.split(": ", 1)[1] + "\n" + body
-    answer = f"The {key} in {path} is {value}." if asks_key else f"{path} says: {quote(body)}"
+    answer = f"{path} says: {line}" if asks_key else f"{path} says: {quote(body)}"
     steps = [("search_files", {"query": text}, "\n".join(lines)), ("read_file", {"path": path}, body)]
     return Dialogue("search_read", tools, prompt, steps, answer, "known", [skel])
 

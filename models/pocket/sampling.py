@@ -183,7 +183,7 @@ CONTEXTS = ["I am in a hurry.", "It's late.", "Ok listen.", "My boss is waiting.
 
 def fillers(text: str, rng) -> str:
     """One filler word between two words outside slots."""
-    spots = [m.start() for m in re.finditer(r"(?<=[a-z]) (?=[a-z])", text)]
+    spots = [m.start() for m in re.finditer(r"(?<=[a-z]) (?=[a-z]+ [a-z])", text)]
     if not spots:
         return text
     at = rng.pick(spots)
@@ -194,6 +194,10 @@ def noise(text: str, rng) -> str:
     """Replaces, drops or adds a word outside slots, so that no single word decides."""
     spots = [m for m in re.finditer(r"\{\w+\}|[A-Za-z']+", text) if not m.group().startswith("{")]
     if len(spots) < 4:
+        return text
+    # A strange word beside an argument would be taken for a part of it.
+    spots = [m for m in spots if not text[m.end():m.end() + 2].endswith("{") and text[max(0, m.start() - 2):m.start() - 1] != "}"]
+    if not spots:
         return text
     spot = rng.pick(spots)
     kind = rng.random()

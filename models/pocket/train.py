@@ -30,7 +30,8 @@ jax.config.update("jax_compilation_cache_dir", str(RUNS / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 PEAK_RATE = 3e-3
 WARM_UP_STEPS = 60
-DECAY_FROM = 0.25      # share of the time after which the rate falls linearly to zero
+DECAY_POWER = 1.5
+DECAY_FROM = 0.25      # share of the time after which the rate falls to zero
 SAVE_EVERY = 150.0     # seconds
 
 
@@ -129,7 +130,7 @@ def main():
     saved, losses, since, checks, counted = time.time(), [], time.time(), 0, progress["tokens"]
     while (now := time.time()) < end and not stop:
         share = (now - progress["began"]) / (end - progress["began"])
-        rate = arguments.rate * min(1.0, (progress["steps"] + 1) / WARM_UP_STEPS, max(0.0, (1 - share) / (1 - DECAY_FROM)) + 0.01)
+        rate = arguments.rate * min(1.0, (progress["steps"] + 1) / WARM_UP_STEPS, max(0.0, (1 - share) / (1 - DECAY_FROM)) ** DECAY_POWER + 0.005)
         arrays, shape = packer.batch()
         params, state, loss, norm = step(params, state, *arrays, rate, shape)
         losses.append(float(loss))
