@@ -87,3 +87,24 @@ pub enum RuntimeError {
         message: String,
     },
 }
+
+impl RuntimeError {
+    /// A stable code for programs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Mount { .. } => "mount",
+            Self::Module { .. } | Self::NoTools { .. } | Self::DuplicateTool { .. } => "invalid_module",
+            Self::UnknownModule { .. } => "unknown_module",
+            Self::EmptyQuestion => "empty_question",
+            Self::Engine(_) => "engine",
+            Self::Model(error) => error.code(),
+            Self::Memory(error) => error.code(),
+            Self::Kernel(_) => "kernel",
+            Self::TraceWrite(_) => "trace_write",
+            Self::Trace(_) => "trace_damaged",
+            Self::OtherModel { .. } => "other_model",
+            Self::Difference(_) => "replay_differs",
+            Self::Process { code, .. } => code,
+        }
+    }
+}

@@ -76,9 +76,7 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            let code =
-                if let RuntimeError::Process { code, .. } = &error { code.as_str() } else { "run_failed" };
-            screen.failure(code, &error.to_string());
+            screen.failure(error.code(), &error.to_string());
             Err(error.into())
         }
     }

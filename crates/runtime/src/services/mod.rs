@@ -111,7 +111,7 @@ impl Services {
 }
 
 fn memory_error(error: &MemoryError) -> ErrorData {
-    ErrorData::from_error("memory_error", error)
+    ErrorData::from_error(error.code(), error)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, ErrorData> {
