@@ -491,9 +491,9 @@ def beyond_family(rng):
 
 
 FAMILIES = {
-    arithmetic_family: 12, function_family: 15, time_family: 4, read_family: 8, question_family: 12, write_family: 11, list_family: 7,
-    search_family: 8, search_read_family: 8, remember_family: 9, recall_family: 9, compute_remember_family: 6, compute_write_family: 6,
-    read_compute_family: 6, introduce_family: 3, beyond_family: 7,
+    arithmetic_family: 12, function_family: 15, time_family: 5, read_family: 8, question_family: 12, write_family: 11, list_family: 7,
+    search_family: 11, search_read_family: 8, remember_family: 9, recall_family: 9, compute_remember_family: 6, compute_write_family: 6,
+    read_compute_family: 6, introduce_family: 5, beyond_family: 11,
 }
 _FUNCTIONS, _WEIGHTS = list(FAMILIES), list(FAMILIES.values())
 
@@ -503,6 +503,6 @@ def dialogue(rng: Sampler, excluded=frozenset()) -> Dialogue:
     while True:
         made = rng.choices(_FUNCTIONS, _WEIGHTS)[0](rng)
         if not excluded.intersection(made.skeletons):
-            if made.steps and rng.chance(CUT_SHARE_LOOKUP if made.family in ("ask_file", "search_read", "read") else CUT_SHARE):
+            if made.steps and rng.chance(CUT_SHARE_LOOKUP if made.family in ("ask_file", "search", "search_read", "read") else CUT_SHARE):
                 made.calls = rng.randint(1, len(made.steps)) if rng.chance(0.5) else 1
             return made

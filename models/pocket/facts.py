@@ -102,7 +102,7 @@ def label(rng):
 def recall_question(rng, question):
     key, subject = question
     text = expand(rng.pick(P["recall_" + key]), rng)
-    if rng.chance(0.18):
+    if rng.chance(0.35):
         text = expand(rng.pick(P["recall_wrap"]), rng).replace("{x}", text[0].lower() + text[1:].rstrip("?") if not text.startswith("{") else text.rstrip("?"))
     text = dress(text, rng, False)
     return fill(text, {"s": subject}), skeleton(text)
