@@ -34,6 +34,8 @@ class Dialogue:
     calls: int | None = None   # when set, the dialogue stops after so many calls
 
 
+OPENERS = {encode(text)[0] for text in (' {"expression":"', ' {"path":"', '","content":"', ' {"text":"', ' {"query":"')}
+
 # Share of the dialogues that stop after a call: what is hard is choosing it, from as many prompts as can be seen.
 CUT_SHARE = 0.45
 CUT_SHARE_LOOKUP = 0.2  # where the answer has to be looked up in what was read
@@ -54,7 +56,12 @@ def render(dialogue: Dialogue):
         add(encode(THOUGHTS[tool]), 3.0)
         add(encode("\nCall: "), 1.0)
         call = f"{tool} {json.dumps(arguments, ensure_ascii=False, separators=(',', ':'))}"
+        start = len(ids)
         add(encode(call), 2.0)
+        # Where an argument begins is the hardest choice: once begun, it is copied on.
+        for at in range(start, len(ids) - 1):
+            if ids[at] in OPENERS:
+                weights[at + 1] = 5.0
         add([END], 1.0)
         if number == dialogue.calls:
             return ids, weights
