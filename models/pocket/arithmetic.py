@@ -81,7 +81,7 @@ def spoken(rng):
         if operator == "^":
             b = str(rng.randint(2, 6))
         written_a, written_b = a, b
-        if rng.chance(0.12):
+        if rng.chance(0.2):
             i, j = rng.randint(0, 20), rng.randint(0, 20)
             a, b, written_a, written_b = str(i), str(j), SMALL[i], SMALL[j]
         canonical = f"{a} {operator} {b}"

@@ -38,7 +38,7 @@ OPENERS = {encode(text)[0] for text in (' {"expression":"', ' {"path":"', '","co
 
 # Share of the dialogues that stop after a call: what is hard is choosing it, from as many prompts as can be seen.
 CUT_SHARE = 0.45
-CUT_SHARE_LOOKUP = 0.2  # where the answer has to be looked up in what was read
+CUT_SHARE_LOOKUP = 0.15 # where the answer has to be looked up in what was read
 
 
 def render(dialogue: Dialogue):
@@ -499,8 +499,8 @@ def beyond_family(rng):
 
 FAMILIES = {
     arithmetic_family: 12, function_family: 15, time_family: 5, read_family: 8, question_family: 12, write_family: 11, list_family: 7,
-    search_family: 11, search_read_family: 8, remember_family: 9, recall_family: 9, compute_remember_family: 6, compute_write_family: 6,
-    read_compute_family: 6, introduce_family: 5, beyond_family: 11,
+    search_family: 11, search_read_family: 8, remember_family: 9, recall_family: 9, compute_remember_family: 7, compute_write_family: 6,
+    read_compute_family: 7, introduce_family: 5, beyond_family: 11,
 }
 _FUNCTIONS, _WEIGHTS = list(FAMILIES), list(FAMILIES.values())
 
