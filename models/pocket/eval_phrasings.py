@@ -53,7 +53,7 @@ H = {
     "compute_write": [
         "Get me {e} and drop the result into {f}.", "Do the maths on {e} and leave the answer in {f}", "Once you've got {e}, store the outcome in {f}.", "I want {e} computed and the figure saved to {f}.", "Evaluate {e}; the answer goes into {f}", "Would you calculate {e} and then put the figure in {f}?", "Run the numbers on {e} and save what comes out to {f}", "What does {e} come to? Save that in {f}.", "Work {e} out and file the answer under {f}", "Make {f} hold the outcome of {e}.",
     ],
-    "read_times": ["Take whatever number {f} holds and multiply it by {n}.", "Grab the figure in {f} and work out {n} times that... I mean multiplied by {n}".replace("work out {n} times that... I mean multiplied", "have it multiplied"), "There's a number in {f}; what is it times {n}?", "Look at {f} and multiply what you find there by {n}"],
+    "read_times": ["Take whatever number {f} holds and multiply it by {n}.", "Grab the figure in {f} and have it multiplied by {n}", "There's a number in {f}; what is it times {n}?", "Look at {f} and multiply what you find there by {n}"],
     "read_plus": ["Take whatever number {f} holds and add {n}.", "There's a number in {f}; what is it plus {n}?", "Look at {f} and add {n} to what you find there", "Grab the figure in {f} and add {n} on top"],
     "read_minus": ["Take whatever number {f} holds and subtract {n}.", "There's a number in {f}; what is it minus {n}?", "Look at {f} and take {n} away from what you find there", "Grab the figure in {f} and deduct {n}"],
     "read_over": ["Take whatever number {f} holds and divide it by {n}.", "There's a number in {f}; what is it divided by {n}?", "Look at {f} and divide what you find there by {n}"],
@@ -72,5 +72,5 @@ H = {
     "recall_what_name": ["Can you recall what {s} is?", "What's {s} once more?", "I told you {s} the other day. What is it?", "It slipped my mind: what is {s}?", "Refresh my memory, what's {s}?"],
     "recall_where": ["Any idea where I put my {s}?", "Where might the {s} be?", "I need the {s}. Where is it kept?", "Where on earth is my {s}?"],
     "recall_when": ["Can you recall when the {s} is?", "When exactly is the {s}?", "It slipped my mind: when is the {s}?", "Refresh my memory, when's the {s}?"],
-    "error_divide": ["Would you mind dividing {a} by 0?", "What do you get from {a} divided by zero... I mean {a}/0?".replace("divided by zero... I mean {a}/0", "{a}/0"), "I'm curious what {a} / 0 works out to", "Kindly let me have the outcome of {a} / 0.", "My kid is stuck on {a} / 0 - what's the solution?"],
+    "error_divide": ["Would you mind dividing {a} by 0?", "What do you get from {a}/0, pray?", "I'm curious what {a} / 0 works out to", "Kindly let me have the outcome of {a} / 0.", "My kid is stuck on {a} / 0 - what's the solution?"],
 }
