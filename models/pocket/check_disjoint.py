@@ -10,7 +10,7 @@ import sys
 
 import dialogues
 import eval_cases
-from sampling import Sampler, held_out
+from sampling import Sampler
 
 
 def main(count):
@@ -19,7 +19,6 @@ def main(count):
     prompts = {c["prompt"] for c in cases}
     arguments = {t for c in cases for call in c["expect"]["calls"] for name, rule in call["arguments"].items()
                  if name in ("path", "content", "query", "text") for t in rule.get("equals", []) if t not in (".", "", "./", "/")}
-    wrong = [t for t in arguments if len(t) >= 3 and not held_out(t) and " " not in t and "/" not in t]
     print(f"{len(held)} held-out phrasings, {len(prompts)} prompts, {len(arguments)} arguments")
     rng = Sampler(7)
     would_collide = 0
@@ -33,8 +32,7 @@ def main(count):
             for value in values.values():
                 assert value not in arguments or len(value) < 3, value
     print(f"{count} dialogues drawn, {would_collide} had a held-out phrasing and were refused; nothing of the evaluation occurs in the others")
-    return len(wrong)
 
 
 if __name__ == "__main__":
-    check = main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000)

@@ -101,7 +101,6 @@ def main():
     rng = Sampler(arguments.seed * 1000 + progress["steps"])
     excluded = excluded_skeletons()
     packer = Packer(lambda: dialogues.dialogue(rng, excluded))
-    report_file = folder / "log.txt"
 
     @partial(jax.jit, static_argnums=(7,), donate_argnums=(0, 1))
     def step(params, state, tokens, segments, positions, weights, rate, shape):
@@ -114,7 +113,7 @@ def main():
         positions = jnp.tile(jnp.arange(256), 16)
         return jnp.argmax(model.forward(config, params, tokens, jnp.zeros_like(tokens), positions, ((16, 256),)), -1)
 
-    log = open(report_file, "a")
+    log = open(folder / "log.txt", "a")
 
     def report(text):
         print(text, flush=True)
