@@ -10,6 +10,20 @@ use std::{
 };
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// The profile of the workspace that makes small modules.
+const PROFILE: &str = "guest";
+const PACKAGES: [&str; 10] = [
+    "--package",
+    "react",
+    "--package",
+    "calculate",
+    "--package",
+    "clock",
+    "--package",
+    "files",
+    "--package",
+    "memory",
+];
 
 /// Module name in `builtin.rs`, and the file that cargo makes of it.
 const MODULES: [(&str, &str); 5] = [
@@ -43,8 +57,9 @@ fn build() -> Result<(), String> {
     let target_directory = output.join("guests");
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
-        .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
-        .arg(root.join("guests/Cargo.toml"))
+        .args(["build", "--profile", PROFILE, "--locked", "--target", TARGET, "--manifest-path"])
+        .arg(root.join("Cargo.toml"))
+        .args(PACKAGES)
         .arg("--target-dir")
         .arg(&target_directory)
         .env("CARGO_ENCODED_RUSTFLAGS", remapping(&root));
@@ -60,7 +75,7 @@ fn build() -> Result<(), String> {
         return Err(format!("the guest modules did not build ({status}); the compiler's message is above"));
     }
     for (name, file) in MODULES {
-        let path = target_directory.join(TARGET).join("release").join(file);
+        let path = target_directory.join(TARGET).join(PROFILE).join(file);
         if !path.is_file() {
             return Err(format!("the guest build made no {file}"));
         }

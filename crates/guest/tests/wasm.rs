@@ -16,12 +16,13 @@ const FUEL: u64 = 100_000_000;
 
 /// The folder of the modules, built once per run of the tests.
 static MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/Cargo.toml");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "build",
-        "--release",
+        "--profile",
+        "guest",
         "--locked",
         "--quiet",
         "--target",
@@ -29,12 +30,15 @@ static MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
         "--manifest-path",
     ]);
     cargo.arg(manifest).arg("--target-dir").arg(&target);
+    for package in ["probe", "react", "calculate", "clock", "files", "memory"] {
+        cargo.args(["--package", package]);
+    }
     // What applies to the host build must not leak into this one.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(name);
     }
     assert!(cargo.status().expect("cargo starts").success(), "the guests do not build");
-    target.join("wasm32-unknown-unknown/release")
+    target.join("wasm32-unknown-unknown/guest")
 });
 
 fn module(name: &str) -> Vec<u8> {
