@@ -12,7 +12,7 @@ use glasshouse_kernel::{
     Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, RequestId,
 };
 
-use crate::{Modules, Observer, RuntimeError};
+use crate::{Modules, Observer, RuntimeError, services::ServiceCall};
 
 /// Sees all that goes into the kernel and all that comes out.
 pub(crate) trait Recorder {
@@ -36,10 +36,17 @@ pub(crate) struct StepTask {
 /// A request to answer.
 pub(crate) struct RequestTask {
     pub(crate) request: RequestId,
-    pub(crate) process: ProcessId,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) grants: Vec<Capability>,
-    pub(crate) seed: u64,
+    process: ProcessId,
+    payload: Vec<u8>,
+    grants: Vec<Capability>,
+    seed: u64,
+}
+
+impl RequestTask {
+    /// The request as services take it.
+    pub(crate) fn call(&self) -> ServiceCall<'_> {
+        ServiceCall { process: self.process, payload: &self.payload, grants: &self.grants, seed: self.seed }
+    }
 }
 
 /// What the kernel asked the host to do.

@@ -13,7 +13,7 @@ use glasshouse_protocol::{ErrorData, FinishReason, GenerateResponse};
 use crate::{
     ModelSource, Modules, Observer, RuntimeError,
     driver::{Driver, Recorder, Task},
-    services::{ModelService, ServiceCall},
+    services::ModelService,
 };
 
 /// What a replay needs besides the log.
@@ -111,12 +111,7 @@ pub fn replay(
                 let cancelled_after = cancelled_after(recorded);
                 match (take_request(&mut driver, request), &mut model) {
                     (Some(Task::Request(task)), Some(model)) => {
-                        let call = ServiceCall {
-                            process: task.process,
-                            payload: &task.payload,
-                            grants: &task.grants,
-                            seed: task.seed,
-                        };
+                        let call = task.call();
                         let result = call.request().and_then(|request| {
                             let answer = model.answer(&call, &request, cancelled_after, observer);
                             answer.unwrap_or_else(|| {

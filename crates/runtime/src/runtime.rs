@@ -18,7 +18,7 @@ use glasshouse_protocol::{Sampling, ToolDescription, services};
 use crate::{
     Clock, ModelSource, Modules, Mount, Observer, RuntimeError, builtin,
     driver::{Driver, Recorder, Task},
-    services::{Files, ModelService, ServiceCall, Services},
+    services::{Files, ModelService, Services},
     trace::{self, NoTrace, TraceFile},
 };
 
@@ -242,12 +242,7 @@ impl Runtime {
                 None => return Ok(driver.take_exits()),
                 Some(Task::Step(task)) => driver.run_step(task)?,
                 Some(Task::Request(task)) => {
-                    let call = ServiceCall {
-                        process: task.process,
-                        payload: &task.payload,
-                        grants: &task.grants,
-                        seed: task.seed,
-                    };
+                    let call = task.call();
                     let result = self.services.perform(&call, observer);
                     Input::Completion { request: task.request, result }
                 }
