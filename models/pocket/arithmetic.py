@@ -73,23 +73,27 @@ def symbolic(rng):
     return "2+2", "2+2"
 
 
+def in_words_of(rng):
+    """(as written, digits) of a small whole number in words."""
+    number = rng.randint(0, 20)
+    return SMALL[number], str(number)
+
+
 def spoken(rng):
     """(as written, canonical) of two or three numbers joined by words."""
     for _ in range(50):
         operator = rng.pick("++--***///^%" if rng.chance(0.3) else "+-*/*")
-        a, b = rng.number(), rng.number()
+        in_words = rng.chance(0.4)
+        word_or_number = lambda: in_words_of(rng) if in_words and rng.chance(0.85) else (rng.number(),) * 2
+        (written_a, a), (written_b, b) = word_or_number(), word_or_number()
         if operator == "^":
-            b = str(rng.randint(2, 6))
-        written_a, written_b = a, b
-        if rng.chance(0.2):
-            i, j = rng.randint(0, 20), rng.randint(0, 20)
-            a, b, written_a, written_b = str(i), str(j), SMALL[i], SMALL[j]
+            written_b = b = str(rng.randint(2, 6))
         canonical = f"{a} {operator} {b}"
         written = f"{written_a} {rng.pick(OPERATORS[operator])} {written_b}"
-        if rng.chance(0.15) and operator in "+-*":
-            second, c = rng.pick("+-*"), rng.number()
+        if rng.chance(0.2) and operator in "+-*":
+            second, (written_c, c) = rng.pick("+-*"), word_or_number()
             canonical += f" {second} {c}"
-            written += f" {rng.pick(OPERATORS[second])} {c}"
+            written += f" {rng.pick(OPERATORS[second])} {written_c}"
         try:
             if usable(evaluate(canonical)):
                 return written, canonical

@@ -12,6 +12,7 @@ import arithmetic
 import facts
 import phrases_more  # noqa: F401  (extends P)
 import frames  # noqa: F401  (extends P)
+import phrases_wide  # noqa: F401  (extends P)
 from phrases import P
 from sampling import Sampler, dress, expand, fill, skeleton
 from tokens import (ASSISTANT, BEGIN, END, SENTENCES, THOUGHTS, TOOL, TOOL_NAMES, TOOLS, TOOLS_PLAIN, TOOLS_READ, TOOLS_WRITE, USER,
@@ -498,9 +499,9 @@ def beyond_family(rng):
 
 
 FAMILIES = {
-    arithmetic_family: 12, function_family: 15, time_family: 5, read_family: 8, question_family: 12, write_family: 11, list_family: 7,
-    search_family: 11, search_read_family: 8, remember_family: 9, recall_family: 9, compute_remember_family: 7, compute_write_family: 6,
-    read_compute_family: 7, introduce_family: 5, beyond_family: 11,
+    arithmetic_family: 14, function_family: 15, time_family: 5, read_family: 8, question_family: 12, write_family: 11, list_family: 10,
+    search_family: 12, search_read_family: 11, remember_family: 7, recall_family: 11, compute_remember_family: 7, compute_write_family: 6,
+    read_compute_family: 8, introduce_family: 6, beyond_family: 12,
 }
 _FUNCTIONS, _WEIGHTS = list(FAMILIES), list(FAMILIES.values())
 

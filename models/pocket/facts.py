@@ -110,5 +110,5 @@ def recall_question(rng, question):
 
 def beyond(rng):
     text = dress(expand(rng.pick(BEYOND), rng), rng, rng.chance(0.5))
-    filled = fill(text, {"w": rng.word(), "v": rng.word(), "N": rng.name(), "n": rng.integer(), "g": " ".join(rng.pseudo_word() for _ in range(rng.randint(1, 3)))})
+    filled = fill(text, {"W": rng.word().capitalize(), "w": rng.word(), "v": rng.word(), "N": rng.name(), "n": rng.integer(), "g": " ".join(rng.pseudo_word() for _ in range(rng.randint(1, 3)))})
     return filled, skeleton(text)

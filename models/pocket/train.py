@@ -22,6 +22,7 @@ import dialogues
 import model
 import optimizer
 from packing import Packer
+from restore import restore
 from sampling import Sampler
 from tokens import PAD
 
@@ -82,6 +83,7 @@ def main():
     parser.add_argument("--until", required=True, help="UTC clock time HH:MM at which the run ends")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=PEAK_RATE)
+    parser.add_argument("--restore", help="an exported GGUF file to begin a new run from")
     arguments = parser.parse_args()
     config = model.Config()
     folder = RUNS / arguments.name
@@ -91,7 +93,7 @@ def main():
         params, state, progress = pickle.loads(latest.read_bytes())
         params, state = jax.tree.map(jnp.asarray, (params, state))
     else:
-        params = model.init(config, arguments.seed)
+        params = restore(config, arguments.restore) if arguments.restore else model.init(config, arguments.seed)
         state = optimizer.init(params)
         progress = {"tokens": 0, "steps": 0, "dialogues": 0, "began": time.time()}
     hour, minute = map(int, arguments.until.split(":"))

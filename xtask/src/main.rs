@@ -1,8 +1,11 @@
 //! The one entrance for automation: `cargo xtask COMMAND`.
 
+mod browser;
 mod check;
 mod evaluation;
 mod shell;
+mod tools;
+mod web;
 
 use std::process::ExitCode;
 
@@ -14,8 +17,11 @@ Usage: cargo xtask COMMAND
 Commands:
   test             install what the tests need, check format and lints, run every test
   check            check format and lints only
+  web              build the page and the npm package into web/dist; with --fast, larger and slower ones sooner
+  test-web         run the browser tests only; with --fast, on what `web --fast` builds
   eval-pocket      ask the real binary every held-out question of the pocket model and print the table
   bench-models     generate random-weight models of real shapes and measure them, with the pocket model
+  bench-web        measure the page in a browser: sizes, time to the first token, speed, memory
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +40,9 @@ fn run() -> Result<()> {
     match arguments.as_slice() {
         ["test"] => check::test(),
         ["check"] => check::check(),
+        ["web", options @ ..] => web::command(options),
+        ["test-web", options @ ..] => browser::test(options),
+        ["bench-web"] => browser::bench(),
         ["eval-pocket", options @ ..] => evaluation::run(options),
         ["bench-models"] => check::bench_models(),
         [] | ["help" | "--help" | "-h"] => {

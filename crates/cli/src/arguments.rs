@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use glasshouse_runtime::defaults;
 
 /// Runs AI agents in sealed, transparent boxes.
 ///
@@ -26,6 +27,7 @@ pub enum Command {
     /// Look at or change a file of long-term memory
     #[command(subcommand)]
     Memory(MemoryCommand),
+    Web(WebArguments),
 }
 
 /// Ask the agent a question
@@ -115,16 +117,16 @@ pub struct SamplingArguments {
 #[command(next_help_heading = "Limits")]
 pub struct LimitArguments {
     /// The most steps the agent may take
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = defaults::STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_steps: u32,
     /// The most tokens the model may generate in the run
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = defaults::TOKENS, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: u32,
     /// Fuel of each process: about one unit for each WebAssembly instruction
-    #[arg(long, value_name = "N", default_value_t = 1_000_000_000)]
+    #[arg(long, value_name = "N", default_value_t = defaults::FUEL)]
     pub fuel: u64,
     /// Memory of each process, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "MIB", default_value_t = defaults::MEMORY_MEBIBYTES, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub memory_limit: u32,
     /// Take this as the wall-clock time, in seconds since 1970 (UTC)
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
@@ -151,10 +153,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Fuel: about one unit for each WebAssembly instruction
-    #[arg(long, value_name = "N", default_value_t = 1_000_000_000)]
+    #[arg(long, value_name = "N", default_value_t = defaults::FUEL)]
     pub fuel: u64,
     /// Memory, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "MIB", default_value_t = defaults::MEMORY_MEBIBYTES, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub memory_limit: u32,
 }
 
@@ -264,4 +266,18 @@ pub struct MemoryRemoveArguments {
     pub file: PathBuf,
     /// The memory's number, as `list` prints it
     pub id: i64,
+}
+
+/// Serve the page in which the agent runs inside a browser's tab
+///
+/// The page is served on this machine alone, and nothing opens by itself: open the printed address in a browser. The
+/// agent, its model, its tools and its memory then run in the tab. Ctrl-C stops the server.
+#[derive(Debug, Args)]
+pub struct WebArguments {
+    /// The port on this machine; 0 takes one that is free
+    #[arg(long, value_name = "N", default_value_t = 8472)]
+    pub port: u16,
+    /// Serve the page of this directory, as `cargo xtask web` builds it
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
 }

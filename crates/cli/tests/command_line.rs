@@ -47,9 +47,14 @@ fn refused(directory: &Path, arguments: &[&str]) -> String {
 #[test]
 fn the_help_of_every_command_is_as_reviewed() {
     let directory = TempDir::new().unwrap();
-    for arguments in
-        [&["--help"][..], &["ask", "--help"], &["run", "--help"], &["replay", "--help"], &["model", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["ask", "--help"],
+        &["run", "--help"],
+        &["replay", "--help"],
+        &["model", "--help"],
+        &["web", "--help"],
+    ] {
         let name = arguments.join("_").replace("--", "");
         insta::assert_snapshot!(format!("help_{name}"), printed(directory.path(), arguments));
     }

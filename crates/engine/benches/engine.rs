@@ -1,6 +1,10 @@
-//! What the machine costs: compiling, starting, calling, and metering against plain wasmtime in the same run.
+//! What the machine costs: compiling, starting, calling, and the pass against plain wasmtime, and against wasmtime that
+//! canonicalizes NaNs and counts fuel itself, in the same run.
 //!
 //! `cargo bench -p glasshouse-engine [-- FILE.wasm…]`; modules that are given are compiled and timed as well.
+
+#[path = "../tests/conformance/loops.rs"]
+mod loops;
 
 use std::{
     fmt::Write as _,
@@ -8,7 +12,8 @@ use std::{
 };
 
 use glasshouse_devices::{Context, StepCall, StepOutcome};
-use glasshouse_engine::{InstanceLimits, Machine, native::Wasmtime, rewrite};
+use glasshouse_engine::{Instance as _, InstanceLimits, Machine, native::Wasmtime, rewrite};
+use loops::{LOOPS, guest};
 use wasmtime::{Config, Engine, Instance, Module, Store};
 
 /// Runs of which the median is taken.
@@ -107,28 +112,24 @@ fn metering(machine: &Wasmtime, name: &str, body: &str) {
             run.call(&mut store, (0, 0)).expect("it returns");
         })
     };
-    let plain = time_plain(&plain_config(), false);
-    let engine_fuel = time_plain(plain_config().consume_fuel(true), true);
+    let plain = time_plain(&Config::new(), false);
+    let numbers = time_plain(&plain_config(), false);
+    let both = time_plain(plain_config().consume_fuel(true), true);
+    let ratio = |time: Duration| time.as_secs_f64() / plain.as_secs_f64();
     println!(
-        "{name}: {metered:.2?} metered, {plain:.2?} plain ({:.2}x), {engine_fuel:.2?} with the engine's fuel ({:.2}x); {fuel} fuel",
-        metered.as_secs_f64() / plain.as_secs_f64(),
-        engine_fuel.as_secs_f64() / plain.as_secs_f64(),
+        "{name}: {plain:.2?} plain, {metered:.2?} rewritten ({:.2}x); with the engine's own NaNs {numbers:.2?} ({:.2}x), \
+         and its fuel {both:.2?} ({:.2}x); {fuel} fuel",
+        ratio(metered),
+        ratio(numbers),
+        ratio(both),
     );
 }
 
-/// The same engine settings without the pass.
+/// What the pass does, done by the engine itself but for the fuel.
 fn plain_config() -> Config {
     let mut config = Config::new();
     config.cranelift_nan_canonicalization(true);
     config
-}
-
-fn guest(body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module (memory (export "memory") 17)
-        (func (export "gh_allocate") (param i32) (result i32) i32.const 1024) {body})"#
-    );
-    wat::parse_str(text).expect("a good module")
 }
 
 /// A module with this many functions of mixed code.
@@ -161,41 +162,3 @@ fn generated(functions: usize) -> Vec<u8> {
 
 const ECHO: &str = r#"(func (export "run") (param i32 i32) (result i64)
     (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))"#;
-
-const LOOPS: [(&str, &str); 3] = [
-    (
-        "counting loop of 10,000,000",
-        r#"(func (export "run") (param i32 i32) (result i64) (local $i i32) (local $x i32)
-            (loop (local.set $x (i32.xor (i32.mul (local.get $x) (i32.const 31)) (local.get $i)))
-                (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 10000000))))
-            (i64.extend_i32_u (i32.and (local.get $x) (i32.const 1))))"#,
-    ),
-    (
-        "matrix product of 192 x 192 f32",
-        r#"(func (export "run") (param i32 i32) (result i64)
-            (local $i i32) (local $j i32) (local $k i32) (local $sum f32)
-            (loop $rows (local.set $j (i32.const 0))
-                (loop $columns (local.set $k (i32.const 0)) (local.set $sum (f32.const 0))
-                    (loop $inner
-                        (local.set $sum (f32.add (local.get $sum) (f32.mul
-                            (f32.load (i32.shl (i32.add (i32.mul (local.get $i) (i32.const 192)) (local.get $k)) (i32.const 2)))
-                            (f32.load offset=147456 (i32.shl (i32.add (i32.mul (local.get $k) (i32.const 192)) (local.get $j)) (i32.const 2))))))
-                        (br_if $inner (i32.lt_u (local.tee $k (i32.add (local.get $k) (i32.const 1))) (i32.const 192))))
-                    (f32.store offset=294912
-                        (i32.shl (i32.add (i32.mul (local.get $i) (i32.const 192)) (local.get $j)) (i32.const 2)) (local.get $sum))
-                    (br_if $columns (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (i32.const 192))))
-                (br_if $rows (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 192))))
-            (i64.const 0))"#,
-    ),
-    (
-        "fib(27), all calls",
-        r#"(func $fib (param i32) (result i32)
-            (if (result i32) (i32.lt_s (local.get 0) (i32.const 2))
-                (then (local.get 0))
-                (else (i32.add
-                    (call $fib (i32.sub (local.get 0) (i32.const 1)))
-                    (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
-        (func (export "run") (param i32 i32) (result i64)
-            (i64.and (i64.extend_i32_u (call $fib (i32.const 27))) (i64.const 1)))"#,
-    ),
-];

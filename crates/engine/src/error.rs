@@ -82,6 +82,13 @@ pub enum ModuleError {
     },
 }
 
+impl ModuleError {
+    /// An instance could not start for its data. Said alike on every host: engines name different culprits.
+    pub(crate) fn does_not_fit() -> Self {
+        Self::Start { reason: "its data or its functions do not fit its memory or its tables".into() }
+    }
+}
+
 impl From<wasmparser::Error> for ModuleError {
     /// Sorts what the validator says into refused features and malformed modules.
     fn from(error: wasmparser::Error) -> Self {

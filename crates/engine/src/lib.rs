@@ -1,27 +1,39 @@
 //! Rewrites modules so that every host runs them alike, and runs their steps.
 //!
-//! - [`rewrite::rewrite`]: the pass that every module goes through: validation, metering, bounded recursion.
+//! - [`rewrite::rewrite`]: the pass that every module goes through: validation, metering, bounded recursion and growth,
+//!   settled NaNs.
 //! - [`abi`]: the names and types that a module and a host agree on.
 //! - [`Machine`]: compiles and instantiates modules; [`Instance`]: runs the steps of one process.
 //! - [`InstanceLimits`]: how much one instance may use.
-//! - `native::Wasmtime`: the machine of native hosts.
+//! - [`HostMachine`]: the machine of this host: `native::Wasmtime`, or `browser::BrowserMachine` on `wasm32`.
 //! - [`describe_tools`]: what tools a module offers, read without running it.
 //! - [`ModuleError`]: why a module cannot run.
 //!
-//! **Invariant:** whatever a module does when it runs, a step ends with a report: never a panic, never a wait without
-//! end. And the report (outcome, fuel, memory, log, events) depends on the module, the call and the context alone.
+//! What a step does (`step`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
+//! written once; an engine only gives calls, memory and globals.
 //!
-//! Everything but `native` also builds for `wasm32`, where the browser's own engine runs the rewritten bytes.
+//! **Invariant:** whatever a module does when it runs, a step ends with a report: never a panic, never a wait without
+//! end. And the report (outcome, fuel, memory, log, events) depends on the module, the call and the context alone: not
+//! on the machine that runs it.
 
 pub mod abi;
+mod devices;
 mod error;
 mod machine;
 pub mod rewrite;
+mod step;
 mod tools;
+mod trap;
 
+#[cfg(target_arch = "wasm32")]
+pub mod browser;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 
+#[cfg(target_arch = "wasm32")]
+pub use browser::BrowserMachine as HostMachine;
 pub use error::ModuleError;
 pub use machine::{Instance, InstanceLimits, Machine, PAGE_BYTES};
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::Wasmtime as HostMachine;
 pub use tools::describe_tools;

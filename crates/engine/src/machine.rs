@@ -1,7 +1,5 @@
 //! What runs modules: one trait, so that a native engine and a browser's are used and tested alike.
 
-use std::boxed::Box;
-
 use glasshouse_devices::{Context, StepCall, StepReport};
 
 use crate::ModuleError;
@@ -32,6 +30,8 @@ impl Default for InstanceLimits {
 pub trait Machine {
     /// A compiled module; cheap to clone.
     type Module: Clone;
+    /// One process's memory, tables and globals.
+    type Instance: Instance;
 
     /// Validates, rewrites and compiles a module.
     ///
@@ -49,11 +49,12 @@ pub trait Machine {
         &self,
         module: &Self::Module,
         limits: InstanceLimits,
-    ) -> Result<Box<dyn Instance>, ModuleError>;
+    ) -> Result<Self::Instance, ModuleError>;
 }
 
-/// The linear memory, tables and globals of one process.
-pub trait Instance: Send {
+/// The linear memory, tables and globals of one process. A native one may move between threads; a browser's belongs to
+/// the worker that made it.
+pub trait Instance {
     /// Runs one step with at most `fuel`, counting at most [`i64::MAX`] of it. Takes the step's log and events out of
     /// the context. After a step that trapped, every further one reports [`glasshouse_devices::TrapKind::Poisoned`].
     fn step(&mut self, call: &StepCall, context: &mut Context, fuel: u64) -> StepReport;

@@ -2,21 +2,24 @@
 //!
 //! - [`Wasmtime`]: one engine, shared by all modules and instances.
 //! - [`CompiledModule`]: a module ready to be instantiated.
+//! - [`WasmtimeInstance`]: one process.
 //!
-//! The rewriting pass accounts for fuel and stack, so the engine's own counters are off; its stack limit is a net below
-//! the counted one. NaNs are canonicalized by the engine.
+//! The rewriting pass accounts for fuel, stack and growth and settles NaNs, so the engine's own counters, limits and
+//! canonicalization are off; its stack limit is a net below the counted one.
 
 mod devices;
-mod instance;
+mod guest;
 
-use std::{boxed::Box, string::ToString, sync::Arc};
+use std::sync::Arc;
 
-use glasshouse_devices::Context;
-use wasmtime::{Config, Engine, InstancePre, Linker, Memory, Module, ResourceLimiter, Store, Trap};
+use glasshouse_devices::{Context, StepCall, StepReport};
+use wasmtime::{Config, Engine, InstancePre, Linker, Memory, Module, Store, Trap};
 
 use crate::{
-    Instance, InstanceLimits, Machine, ModuleError, abi,
+    Instance, InstanceLimits, Machine, ModuleError,
+    abi::{self, Account},
     rewrite::{self, Needs, RewriteConfig},
+    step::Process,
 };
 
 /// Native stack for guest code. The counted limit is half of this, in an estimate that is generous for what compilers
@@ -35,17 +38,15 @@ pub struct Wasmtime {
 #[derive(Clone)]
 pub struct CompiledModule {
     ready: InstancePre<State>,
-    needs: Needs,
+    needs: Arc<Needs>,
 }
 
-/// What the engine keeps for an instance: its devices, its limits, and where its accounts are.
+/// One process on wasmtime. It may move between threads.
+pub struct WasmtimeInstance(Process<guest::WasmtimeGuest>);
+
+/// What the engine keeps for an instance: its devices, and where its accounts are.
 struct State {
     context: Context,
-    limits: InstanceLimits,
-    /// Elements of all tables.
-    table_elements: u64,
-    /// Whether the guest asked for more memory in this step than it may have.
-    memory_refused: bool,
     accounts: Option<Accounts>,
 }
 
@@ -53,8 +54,8 @@ struct State {
 #[derive(Clone, Copy)]
 struct Accounts {
     memory: Memory,
-    fuel: wasmtime::Global,
-    stack: wasmtime::Global,
+    /// In the order of [`Account::ALL`].
+    globals: [wasmtime::Global; Account::ALL.len()],
 }
 
 impl Wasmtime {
@@ -81,7 +82,6 @@ impl Wasmtime {
 fn engine_config() -> Config {
     let mut config = Config::new();
     config
-        .cranelift_nan_canonicalization(true)
         .max_wasm_stack(NATIVE_STACK_BYTES)
         .wasm_backtrace_max_frames(None)
         .wasm_simd(true)
@@ -99,10 +99,11 @@ fn engine_error(error: wasmtime::Error) -> ModuleError {
 
 impl Machine for Wasmtime {
     type Module = CompiledModule;
+    type Instance = WasmtimeInstance;
 
     fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
         let rewritten = rewrite::rewrite(module, &self.config)?;
-        let needs = rewrite::needs(&rewritten)?;
+        let needs = Arc::new(rewrite::needs(&rewritten)?);
         let compiled = Module::from_binary(&self.engine, &rewritten).map_err(engine_error)?;
         let ready = self.linker.instantiate_pre(&compiled).map_err(engine_error)?;
         Ok(CompiledModule { ready, needs })
@@ -112,57 +113,64 @@ impl Machine for Wasmtime {
         &self,
         module: &CompiledModule,
         limits: InstanceLimits,
-    ) -> Result<Box<dyn Instance>, ModuleError> {
+    ) -> Result<WasmtimeInstance, ModuleError> {
         module.needs.check(&limits)?;
-        let state = State {
-            context: Context::new(0, [0; 32]),
-            limits,
-            table_elements: 0,
-            memory_refused: false,
-            accounts: None,
-        };
+        let state = State { context: Context::new(0, [0; 32]), accounts: None };
         let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| state);
-        let instance =
-            module.ready.instantiate(&mut store).map_err(|error| match error.downcast_ref::<Trap>() {
-                Some(trap) => ModuleError::Start { reason: trap.to_string() },
-                None => engine_error(error),
-            })?;
+        let instance = module.ready.instantiate(&mut store).map_err(|error| {
+            if error.downcast_ref::<Trap>().is_some() {
+                ModuleError::does_not_fit()
+            } else {
+                engine_error(error)
+            }
+        })?;
         let missing = |name: &str| ModuleError::MissingExport { name: name.into() };
         let memory = instance.get_memory(&mut store, abi::MEMORY).ok_or_else(|| missing(abi::MEMORY))?;
-        let fuel = instance.get_global(&mut store, abi::FUEL).ok_or_else(|| missing(abi::FUEL))?;
-        let stack = instance.get_global(&mut store, abi::STACK).ok_or_else(|| missing(abi::STACK))?;
-        let accounts = Accounts { memory, fuel, stack };
+        let mut global = |account: Account| {
+            instance.get_global(&mut store, account.export()).ok_or_else(|| missing(account.export()))
+        };
+        let globals = [
+            global(Account::Fuel)?,
+            global(Account::Stack)?,
+            global(Account::MemoryPages)?,
+            global(Account::MemoryRefused)?,
+            global(Account::TableElements)?,
+        ];
+        let accounts = Accounts { memory, globals };
         store.data_mut().accounts = Some(accounts);
-        Ok(Box::new(instance::WasmtimeInstance::new(store, instance, accounts)))
+        let guest = guest::WasmtimeGuest::new(store, instance, accounts);
+        Ok(WasmtimeInstance(Process::new(guest, module.needs.clone(), &limits)))
     }
 }
 
-impl ResourceLimiter for State {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let allowed =
-            desired as u64 <= self.limits.memory_bytes && maximum.is_none_or(|maximum| desired <= maximum);
-        self.memory_refused |= !allowed;
-        Ok(allowed)
+impl Instance for WasmtimeInstance {
+    fn step(&mut self, call: &StepCall, context: &mut Context, fuel: u64) -> StepReport {
+        self.0.step(call, context, fuel)
+    }
+}
+
+impl Accounts {
+    fn get(&self, store: impl wasmtime::AsContextMut, account: Account) -> i64 {
+        // The pass makes all of them 64-bit integers.
+        self.globals[account as usize].get(store).i64().unwrap_or(0)
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let elements = (self.table_elements + desired as u64).saturating_sub(current as u64);
-        let allowed =
-            elements <= self.limits.table_elements && maximum.is_none_or(|maximum| desired <= maximum);
-        if allowed {
-            self.table_elements = elements;
-        }
-        Ok(allowed)
+    fn set(&self, store: impl wasmtime::AsContextMut, account: Account, value: i64) {
+        self.globals[account as usize]
+            .set(store, wasmtime::Val::I64(value))
+            .expect("the pass makes every account mutable and a 64-bit integer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_native_may_move_between_threads() {
+        fn is_send<T: Send>() {}
+        is_send::<Wasmtime>();
+        is_send::<CompiledModule>();
+        is_send::<WasmtimeInstance>();
     }
 }

@@ -2,7 +2,7 @@
 //! they execute, and compared with what the rewritten module uses.
 
 use glasshouse_devices::{Context, StepCall, StepOutcome, TrapKind};
-use glasshouse_engine::{InstanceLimits, Machine, native::Wasmtime};
+use glasshouse_engine::{Instance, InstanceLimits, Machine, native::Wasmtime};
 use proptest::prelude::*;
 use wasm_encoder::{
     BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, InstructionSink,

@@ -1,7 +1,7 @@
 //! Nothing that is fed to the pass or the machine makes them panic, and what the pass lets through is valid.
 
 use glasshouse_devices::{Context, StepCall, StepOutcome};
-use glasshouse_engine::{InstanceLimits, Machine, describe_tools, native::Wasmtime, rewrite};
+use glasshouse_engine::{Instance, InstanceLimits, Machine, describe_tools, native::Wasmtime, rewrite};
 use proptest::prelude::*;
 
 /// A module with every section and most kinds of operators, to be damaged.

@@ -46,7 +46,7 @@ fn module(name: &str) -> Vec<u8> {
 }
 
 struct Process {
-    instance: Box<dyn Instance>,
+    instance: <Wasmtime as Machine>::Instance,
     context: Context,
 }
 

@@ -208,6 +208,13 @@ impl Config {
     pub fn key_value_length(&self) -> usize {
         self.head_count_kv * self.head_length
     }
+
+    /// Elements of all layers' matrices: multiply-accumulates of a token of a prompt, without attention.
+    pub fn matrix_elements(&self) -> u64 {
+        let attention = 2 * (self.query_length() + self.key_value_length()) as u64;
+        let feed_forward = 3 * self.feed_forward_length as u64;
+        (attention + feed_forward) * self.embedding_length as u64 * self.block_count as u64
+    }
 }
 
 fn wrong(key: &str, expected: String, found: impl ToString) -> LlmError {

@@ -13,24 +13,12 @@ use llguidance::{Matcher, ParserFactory};
 use toktrie::{ApproximateTokEnv, InferenceCapabilities, TokRxInfo, TokTrie};
 
 use crate::LlmError;
+use crate::host::{self, GRAMMAR_LIMITS};
 use crate::sampler::TokenMask;
 use crate::tokenizer::{TokenKind, Tokenizer};
 
 /// The largest grammar or schema: hundreds of tools with full schemas fit.
 const MAXIMUM_GRAMMAR_BYTES: usize = 1 << 20;
-
-/// The deepest nesting of brackets in a grammar: the compiler recurses, and stack is what it would run out of.
-const MAXIMUM_NESTING: usize = 128;
-
-/// The most rules in a grammar, for the same reason: a rule that names a rule is a recursion too.
-const MAXIMUM_RULES: usize = 512;
-
-/// The most references to definitions in a schema, for the same reason again.
-const MAXIMUM_REFERENCES: usize = 256;
-
-/// The stack of the grammar compiler: it takes up to some tens of kilobytes for each level of nesting. Only what
-/// is used takes memory.
-const COMPILER_STACK_BYTES: usize = 64 << 20;
 
 /// Lexer states take one to two kilobytes each; a grammar of a hundred tools takes some thousand.
 const MAXIMUM_LEXER_STATES: usize = 50_000;
@@ -71,19 +59,23 @@ impl ConstraintFactory {
             Description::JsonSchema(schema) => {
                 let text = schema.to_string();
                 check_size(text.len())?;
+                check_nesting(&text)?;
                 check_references(&text)?;
                 TopLevelGrammar::from_json_schema(compact(schema))
             }
             Description::Lark(grammar) => {
                 check_size(grammar.len())?;
-                check_shape(grammar)?;
+                check_nesting(grammar)?;
+                check_rules(grammar)?;
                 check_references(grammar)?;
                 TopLevelGrammar::from_lark(grammar.clone())
             }
         };
         let parsers = self.parsers.get_or_init(|| parser_factory(tokenizer));
         let parsers = parsers.as_ref().map_err(|message| LlmError::Grammar { message: message.clone() })?;
-        let parser = with_deep_stack(|| parsers.create_parser(grammar))?.map_err(|error| failure(&error))?;
+        let parser = host::with_deep_stack(|| parsers.create_parser(grammar))
+            .map_err(|problem| LlmError::Grammar { message: format!("cannot run its compiler: {problem}") })?
+            .map_err(|error| failure(&error))?;
         let mut matcher = Matcher::new(Ok(parser));
         // An output that no token can begin is found now rather than after the prompt was evaluated.
         let first = matcher.compute_mask_or_eos().map_err(|error| failure(&error))?;
@@ -130,17 +122,6 @@ impl Constraint {
     }
 }
 
-/// Runs the grammar compiler where it may recurse as deep as the limits on grammars let it.
-fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, LlmError> {
-    let failure =
-        |problem: String| LlmError::Grammar { message: format!("cannot run its compiler: {problem}") };
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().stack_size(COMPILER_STACK_BYTES).spawn_scoped(scope, work);
-        let outcome = worker.map_err(|error| failure(error.to_string()))?.join();
-        outcome.map_err(|_| failure("it panicked".to_string()))
-    })
-}
-
 fn check_size(bytes: usize) -> Result<(), LlmError> {
     if bytes > MAXIMUM_GRAMMAR_BYTES {
         return Err(LlmError::Grammar {
@@ -150,35 +131,37 @@ fn check_size(bytes: usize) -> Result<(), LlmError> {
     Ok(())
 }
 
-fn check_shape(grammar: &str) -> Result<(), LlmError> {
+fn check_nesting(text: &str) -> Result<(), LlmError> {
     let mut depth = 0usize;
-    for byte in grammar.bytes() {
+    for byte in text.bytes() {
         match byte {
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > MAXIMUM_NESTING {
+        if depth > GRAMMAR_LIMITS.nesting {
             return Err(LlmError::Grammar {
-                message: format!("its brackets nest more than {MAXIMUM_NESTING} deep"),
+                message: format!("its brackets nest more than {} deep", GRAMMAR_LIMITS.nesting),
             });
         }
     }
-    let rules = grammar.lines().filter(|line| line.contains(':')).count();
-    if rules > MAXIMUM_RULES {
-        return Err(LlmError::Grammar {
-            message: format!("it has {rules} rules, more than the {MAXIMUM_RULES} allowed"),
-        });
-    }
     Ok(())
+}
+
+fn check_rules(grammar: &str) -> Result<(), LlmError> {
+    check_count("rules", grammar.lines().filter(|line| line.contains(':')).count(), GRAMMAR_LIMITS.rules)
 }
 
 fn check_references(text: &str) -> Result<(), LlmError> {
     // An escaped character may be part of an escaped `$ref`.
     let references = text.matches("$ref").count() + text.matches("\\u").count();
-    if references > MAXIMUM_REFERENCES {
+    check_count("references", references, GRAMMAR_LIMITS.references)
+}
+
+fn check_count(what: &str, count: usize, most: usize) -> Result<(), LlmError> {
+    if count > most {
         return Err(LlmError::Grammar {
-            message: format!("it has {references} references, more than the {MAXIMUM_REFERENCES} allowed"),
+            message: format!("it has {count} {what}, more than the {most} allowed on this host"),
         });
     }
     Ok(())
@@ -392,7 +375,7 @@ answer: "Answer: " /(?s:.{1,20})/
 
     #[test]
     fn long_chains_of_rules_do_not_exhaust_the_stack() {
-        let count = MAXIMUM_RULES - 1;
+        let count = GRAMMAR_LIMITS.rules - 1;
         let mut grammar = "start: r0\n".to_string();
         for rule in 0..count - 1 {
             grammar.push_str(&format!("r{rule}: r{} \"a\"\n", rule + 1));
@@ -413,7 +396,7 @@ answer: "Answer: " /(?s:.{1,20})/
         ];
         for link in links {
             let mut definitions = serde_json::Map::new();
-            let last = MAXIMUM_REFERENCES - 1;
+            let last = GRAMMAR_LIMITS.references - 1;
             for index in 0..last {
                 definitions.insert(format!("d{index}"), link(&format!("#/$defs/d{}", index + 1)));
             }

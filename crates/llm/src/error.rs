@@ -124,6 +124,15 @@ pub enum LlmError {
         /// Tokens that the context holds.
         context_length: usize,
     },
+    /// There is no memory for the weights.
+    #[error(
+        "the model needs {bytes} more bytes of memory than there are; use a smaller model, or close what else takes \
+         memory"
+    )]
+    OutOfMemory {
+        /// Bytes that could not be had.
+        bytes: usize,
+    },
     /// The model computed something that is not a number.
     #[error("the model's logit for token {token} is not a finite number; the model file is probably damaged")]
     InvalidLogits {
@@ -145,6 +154,7 @@ impl LlmError {
             Self::ContextOverflow { .. } | Self::ContextFull { .. } => "context_overflow",
             Self::InvalidRequest { .. } | Self::NoTokens => "invalid_request",
             Self::Grammar { .. } | Self::NothingAllowed => "invalid_grammar",
+            Self::OutOfMemory { .. } => "out_of_memory",
             Self::Template { .. } => "chat_template",
             Self::Unsupported(_) => "unsupported_model",
             _ => "invalid_model",

@@ -3,15 +3,17 @@
 //! - [`gguf`]: the container format: [`gguf::Gguf`] reads it from a map, owned or static bytes; [`gguf::GgufWriter`]
 //!   writes it.
 //! - [`Model`], [`Config`], [`KvCache`], [`Kernels`]: the transformer; tokens in, logits out.
-//! - [`LoadedModel`], [`Session`]: a model with its [`tokenizer`], [`template`] and [`constraint`]s, and a conversation
-//!   with it: [`sampler`] chooses its tokens, [`stream`] makes them text.
+//! - [`LoadedModel`], [`Session`], [`Generation`]: a model with its [`tokenizer`], [`template`] and [`constraint`]s, a
+//!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text.
 //! - [`LlmError`]: everything that can go wrong, as a sentence with a way out.
+//!
+//! Hosts: everything here runs natively and on `wasm32-unknown-unknown`, where a model's bytes come in a vector
+//! ([`gguf::Gguf::from_vec`]) and one thread computes; only [`bench`] needs a clock. What differs is in `host`.
 //!
 //! Invariant: the logits of a model are the same bits for any thread count, any chunking of the prompt and any
 //! instruction set; the scalar kernels are the definition and every other kernel is tested against them.
 
 pub mod bench;
-mod buffer;
 mod cache;
 mod config;
 pub mod constraint;
@@ -19,6 +21,7 @@ mod error;
 mod formats;
 pub mod generate_random;
 pub mod gguf;
+mod host;
 mod kernels;
 mod loaded;
 mod matrix;
@@ -30,6 +33,7 @@ pub mod stream;
 pub mod template;
 mod threads;
 pub mod tokenizer;
+pub mod verify;
 mod weights;
 
 pub use cache::KvCache;
@@ -39,5 +43,5 @@ pub use formats::{encode_i2s_trailer, encode_row};
 pub use kernels::Kernels;
 pub use loaded::LoadedModel;
 pub use model::Model;
-pub use session::{Session, TokenEvent};
+pub use session::{Generation, Progress, Session, TokenEvent};
 pub use threads::ThreadPool;

@@ -1,35 +1,53 @@
 //! Weight matrices: repacked when quantized, read from the file when float, multiplied by rows on all threads.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::LlmError;
-use crate::buffer::Buffer;
 use crate::formats::{self, I2S_UNIT, TERNARY_BLOCK};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::host::PackedBytes;
 use crate::kernels::{
     Activations, FloatType, GROUP_ROWS, Kernels, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
     SCALE_BYTES, TernaryScale, UNIT_BYTES,
 };
 use crate::threads::{SharedSlice, ThreadPool};
 
+/// Bytes of a Q4_0 block of one row in a file.
+const Q4_SOURCE_BYTES: usize = 18;
+/// Bytes of a Q8_0 block of one row in a file.
+const Q8_SOURCE_BYTES: usize = 34;
 /// Multiply-accumulates below which waking threads costs more than it saves.
-const SMALLEST_PARALLEL_WORK: usize = 1 << 20;
+const SMALLEST_PARALLEL_WORK: u64 = 1 << 20;
 /// Row groups that a thread takes at a time at most in a prompt: its outputs for all tokens stay in its cache.
 const PROMPT_CHUNK_GROUPS: usize = 16;
 /// Chunks for each thread, so that a thread that lost its core for a while delays the others little.
 const CHUNKS_PER_THREAD: usize = 8;
 
+/// Row-interleaved groups.
+enum Packed {
+    /// In memory of their own.
+    Own(PackedBytes),
+    /// Where the tensor was in the file's own memory.
+    InFile(Range<usize>),
+}
+
+impl Packed {
+    fn bytes<'a>(&'a self, file: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::InFile(range) => &file[range.clone()],
+        }
+    }
+}
+
 enum Data {
     /// The rows, in the file.
     Float(FloatType, Range<usize>),
-    /// Row-interleaved groups.
-    Q4(Buffer),
-    /// Row-interleaved groups.
-    Q8(Buffer),
-    /// Row-interleaved groups.
-    Q6(Buffer),
-    /// Row-interleaved groups.
-    Ternary(Buffer, TernaryScale),
+    Q4(Packed),
+    Q8(Packed),
+    Q6(Packed),
+    Ternary(Packed, TernaryScale),
 }
 
 /// A matrix of `rows × columns`; `y = W x`.
@@ -51,62 +69,96 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Matrix {
-    /// Loads the matrix of `info`, which is `[columns, rows]` in the file; repacks it if it is quantized, and then
-    /// releases the file's pages.
-    pub fn load(gguf: &Gguf, info: &TensorInfo, factor: f32, pool: &ThreadPool) -> Result<Self, LlmError> {
-        let fail = |problem: String| LlmError::Tensor { name: info.name.clone(), problem };
+    /// Loads the matrix of `info`, which is `[columns, rows]` in the file. A quantized one is repacked: in place if
+    /// nobody else holds the file, it is in memory of its own, and the repacked rows take the room of the original
+    /// ones; otherwise into other memory, and the file's pages are released.
+    ///
+    /// A matrix that is `looked_up` too, row by row, is repacked in place only where [`row_bytes`](Self::row_bytes)
+    /// can undo it.
+    pub fn load(
+        gguf: &mut Arc<Gguf>,
+        info: &TensorInfo,
+        factor: f32,
+        looked_up: bool,
+        pool: &ThreadPool,
+    ) -> Result<Self, LlmError> {
         let (rows, columns) = (info.rows() as usize, info.columns() as usize);
-        let bytes = gguf.tensor_bytes(info);
         let range = info.offset as usize..(info.offset + info.bytes) as usize;
+        let tensor_scale = match info.tensor_type {
+            TensorType::I2S => formats::i2s_scale(gguf.tensor_bytes(info), rows * columns),
+            _ => 1.0,
+        };
+        if !tensor_scale.is_finite() {
+            let problem = format!("has the scale {tensor_scale}");
+            return Err(LlmError::Tensor { name: info.name.clone(), problem });
+        }
+        let mut pack = |row_bytes: usize, group_bytes: usize, reversible: bool, group: &PackGroup<'_>| {
+            let in_place = rows.is_multiple_of(GROUP_ROWS)
+                && row_bytes * GROUP_ROWS == group_bytes
+                && (reversible || !looked_up);
+            let own = if in_place { Arc::get_mut(gguf).and_then(|gguf| gguf.own_tensor_bytes(info)) } else { None };
+            if let Some(bytes) = own {
+                let bytes = &mut bytes[..rows * row_bytes];
+                rearrange(bytes, group_bytes, pool, group);
+                return Ok(Packed::InFile(range.start..range.start + bytes.len()));
+            }
+            let packed = repack(gguf.tensor_bytes(info), rows, row_bytes, group_bytes, pool, group)?;
+            gguf.release(info);
+            Ok::<_, LlmError>(Packed::Own(packed))
+        };
+        let blocks = columns / 32;
         let data = match info.tensor_type {
             TensorType::F32 => Data::Float(FloatType::F32, range),
             TensorType::F16 => Data::Float(FloatType::F16, range),
             TensorType::Bf16 => Data::Float(FloatType::Bf16, range),
-            TensorType::Q4_0 => Data::Q4(repack(
-                bytes,
-                rows,
-                columns / 32 * 18,
-                columns / 32 * Q4_BLOCK_BYTES,
-                pool,
-                &q4_group,
-            )),
-            TensorType::Q8_0 => Data::Q8(repack(
-                bytes,
-                rows,
-                columns / 32 * 34,
-                columns / 32 * Q8_BLOCK_BYTES,
-                pool,
-                &q8_group,
-            )),
+            TensorType::Q4_0 => {
+                Data::Q4(pack(blocks * Q4_SOURCE_BYTES, blocks * Q4_BLOCK_BYTES, true, &q4_group)?)
+            }
+            TensorType::Q8_0 => {
+                Data::Q8(pack(blocks * Q8_SOURCE_BYTES, blocks * Q8_BLOCK_BYTES, true, &q8_group)?)
+            }
             TensorType::Q6K => {
-                let (row_bytes, group_bytes) =
-                    (columns / 256 * formats::Q6K_BYTES, columns / 32 * Q6_BLOCK_BYTES);
-                Data::Q6(repack(bytes, rows, row_bytes, group_bytes, pool, &q6_group))
+                let row_bytes = columns / 256 * formats::Q6K_BYTES;
+                Data::Q6(pack(row_bytes, blocks * Q6_BLOCK_BYTES, false, &q6_group)?)
             }
             TensorType::Tq2_0 | TensorType::Tq1_0 => {
                 let kind = info.tensor_type;
                 let block_bytes = if kind == TensorType::Tq2_0 { 66 } else { 54 };
                 let blocks = columns / TERNARY_BLOCK;
                 let group_bytes = blocks * (SCALE_BYTES + 2 * UNIT_BYTES);
-                let pack = |rows: &[&[u8]], group: &mut [u8]| tq_group(kind, block_bytes, rows, group);
-                let packed = repack(bytes, rows, blocks * block_bytes, group_bytes, pool, &pack);
-                Data::Ternary(packed, TernaryScale::PerBlock)
+                let group = |rows: &[&[u8]], group: &mut [u8]| tq_group(kind, block_bytes, rows, group);
+                Data::Ternary(pack(blocks * block_bytes, group_bytes, false, &group)?, TernaryScale::PerBlock)
             }
             TensorType::I2S => {
-                let scale = formats::i2s_scale(bytes, rows * columns);
-                if !scale.is_finite() {
-                    return Err(fail(format!("has the scale {scale}")));
-                }
                 let units = columns / I2S_UNIT;
-                let packed = repack(bytes, rows, units * 32, units * UNIT_BYTES, pool, &i2s_group);
-                Data::Ternary(packed, TernaryScale::PerTensor(scale))
+                let packed = pack(units * 32, units * UNIT_BYTES, false, &i2s_group)?;
+                Data::Ternary(packed, TernaryScale::PerTensor(tensor_scale))
             }
             TensorType::Other(_) => return Err(unsupported_type(info)),
         };
-        if !matches!(data, Data::Float(..)) {
-            gguf.release(info);
-        }
         Ok(Self { rows, columns, factor, data })
+    }
+
+    /// If this matrix was repacked in place: puts the bytes of `row` as they were in the file into `out` and returns
+    /// true. `file` is all bytes of the file.
+    pub fn row_bytes(&self, file: &[u8], row: usize, out: &mut Vec<u8>) -> bool {
+        let (range, source_bytes, packed_bytes) = match &self.data {
+            Data::Q4(Packed::InFile(range)) => (range, Q4_SOURCE_BYTES, Q4_BLOCK_BYTES),
+            Data::Q8(Packed::InFile(range)) => (range, Q8_SOURCE_BYTES, Q8_BLOCK_BYTES),
+            _ => return false,
+        };
+        let group_bytes = self.columns / 32 * packed_bytes;
+        let group = &file[range.clone()][row / GROUP_ROWS * group_bytes..][..group_bytes];
+        let row = row % GROUP_ROWS;
+        out.clear();
+        for block in group.chunks_exact(packed_bytes) {
+            out.extend_from_slice(&block[2 * row..2 * row + 2]);
+            for vector in block[SCALE_BYTES..].chunks_exact(32) {
+                out.extend_from_slice(&vector[row * 4..row * 4 + 4]);
+            }
+        }
+        debug_assert_eq!(out.len(), self.columns / 32 * source_bytes);
+        true
     }
 
     fn precision(&self) -> Option<Precision> {
@@ -122,37 +174,32 @@ impl Matrix {
     }
 
     /// Computes the rows of `groups` for all tokens into `out`, which is `[tokens][groups · 8]`.
-    fn multiply_groups(
-        &self,
-        machine: Machine<'_>,
+    fn multiply_groups<'m>(
+        &'m self,
+        machine: Machine<'m>,
         input: &Input<'_>,
         groups: Range<usize>,
         out: &mut [f32],
     ) {
-        let packed = |buffer: &'_ Buffer| {
-            let group_bytes = buffer.len() / self.groups();
-            groups.start * group_bytes..groups.end * group_bytes
+        let Machine { kernels, file, .. } = machine;
+        let part = |packed: &'m Packed| {
+            let bytes = packed.bytes(file);
+            let group_bytes = bytes.len() / self.groups();
+            &bytes[groups.start * group_bytes..groups.end * group_bytes]
         };
-        let Machine { kernels, .. } = machine;
         match (&self.data, &input.blocks, &input.token) {
-            (Data::Q4(buffer), Some(activations), _) => {
-                kernels.q4_0(&buffer[packed(buffer)], activations, out)
-            }
-            (Data::Q6(buffer), Some(activations), _) => {
-                kernels.q6_k(&buffer[packed(buffer)], activations, out)
-            }
-            (Data::Q8(buffer), Some(activations), _) => {
-                kernels.q8_0(&buffer[packed(buffer)], activations, out)
-            }
-            (Data::Ternary(buffer, scale), _, Some(activations)) => {
-                kernels.ternary(&buffer[packed(buffer)], *scale, activations, out);
+            (Data::Q4(packed), Some(activations), _) => kernels.q4_0(part(packed), activations, out),
+            (Data::Q6(packed), Some(activations), _) => kernels.q6_k(part(packed), activations, out),
+            (Data::Q8(packed), Some(activations), _) => kernels.q8_0(part(packed), activations, out),
+            (Data::Ternary(packed, scale), _, Some(activations)) => {
+                kernels.ternary(part(packed), *scale, activations, out);
             }
             (Data::Float(float, range), ..) => {
                 let row_bytes = self.columns * float.bytes();
                 let last = (groups.end * GROUP_ROWS).min(self.rows);
                 let rows =
                     range.start + groups.start * GROUP_ROWS * row_bytes..range.start + last * row_bytes;
-                kernels.float_rows(*float, &machine.file[rows], self.columns, input.x, out);
+                kernels.float_rows(*float, &file[rows], self.columns, input.x, out);
             }
             _ => unreachable!("an input is quantized for every matrix that it is made for"),
         }
@@ -183,9 +230,11 @@ fn repack(
     group_bytes: usize,
     pool: &ThreadPool,
     pack: &PackGroup<'_>,
-) -> Buffer {
+) -> Result<PackedBytes, LlmError> {
     let groups = rows.div_ceil(GROUP_ROWS);
-    let mut packed = Buffer::zeroed(groups * group_bytes);
+    let bytes_needed = groups * group_bytes;
+    let mut packed =
+        PackedBytes::zeroed(bytes_needed).ok_or(LlmError::OutOfMemory { bytes: bytes_needed })?;
     let shared = SharedSlice::new(&mut packed[..]);
     let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
     pool.run(groups.div_ceil(each), &|chunk| {
@@ -201,7 +250,26 @@ fn repack(
             pack(&sources[..last - first], out);
         }
     });
-    packed
+    Ok(packed)
+}
+
+/// Packs whole groups of rows where they are: `group_bytes` is the size of eight rows, packed or not.
+fn rearrange(bytes: &mut [u8], group_bytes: usize, pool: &ThreadPool, pack: &PackGroup<'_>) {
+    let groups = bytes.len() / group_bytes;
+    let shared = SharedSlice::new(bytes);
+    let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
+    pool.run(groups.div_ceil(each), &|chunk| {
+        let mut original = vec![0; group_bytes];
+        for group in chunk * each..((chunk + 1) * each).min(groups) {
+            // SAFETY: each group is visited once.
+            let bytes = unsafe { shared.range(group * group_bytes, group_bytes) };
+            original.copy_from_slice(bytes);
+            bytes.fill(0);
+            let mut rows = original.chunks_exact(group_bytes / GROUP_ROWS);
+            let rows: [&[u8]; GROUP_ROWS] = std::array::from_fn(|_| rows.next().unwrap_or_default());
+            pack(&rows, bytes);
+        }
+    });
 }
 
 /// Interleaves blocks of `source_bytes` (an f16 scale, then codes in quads) into `packed_bytes`.
@@ -217,11 +285,11 @@ fn quads_group(source_bytes: usize, packed_bytes: usize, rows: &[&[u8]], group: 
 }
 
 fn q4_group(rows: &[&[u8]], group: &mut [u8]) {
-    quads_group(18, Q4_BLOCK_BYTES, rows, group);
+    quads_group(Q4_SOURCE_BYTES, Q4_BLOCK_BYTES, rows, group);
 }
 
 fn q8_group(rows: &[&[u8]], group: &mut [u8]) {
-    quads_group(34, Q8_BLOCK_BYTES, rows, group);
+    quads_group(Q8_SOURCE_BYTES, Q8_BLOCK_BYTES, rows, group);
 }
 
 fn q6_group(rows: &[&[u8]], group: &mut [u8]) {
@@ -303,7 +371,8 @@ pub(crate) fn multiply(machine: Machine<'_>, x: &[f32], products: &mut [(&Matrix
     };
     let input = Input { x, blocks: quantized(Precision::Blocks), token: quantized(Precision::Token) };
 
-    let work: usize = products.iter().map(|(matrix, _)| matrix.rows * columns * tokens).sum();
+    let rows: usize = products.iter().map(|(matrix, _)| matrix.rows).sum();
+    let work = rows as u64 * columns as u64 * tokens as u64;
     let parallel = work >= SMALLEST_PARALLEL_WORK && machine.pool.threads() > 1;
     let groups: usize = products.iter().map(|(matrix, _)| matrix.groups()).sum();
     let mut each = groups.div_ceil(if parallel { machine.pool.threads() * CHUNKS_PER_THREAD } else { 1 });
@@ -341,5 +410,56 @@ pub(crate) fn multiply(machine: Machine<'_>, x: &[f32], products: &mut [(&Matrix
         machine.pool.run(chunks.len(), &run);
     } else {
         (0..chunks.len()).for_each(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::{GgufWriter, TensorSpecification};
+
+    /// A file of one matrix of 24 rows and 512 columns, and the matrix, which alone holds the file.
+    fn load(kind: TensorType, looked_up: bool) -> (Vec<u8>, Arc<Gguf>, Matrix) {
+        let specification = TensorSpecification::new("matrix", &[512, 24], kind);
+        let mut writer = GgufWriter::new(Vec::new(), &[], vec![specification]).unwrap();
+        let mut bytes = Vec::new();
+        for row in 0..24 {
+            let row: Vec<f32> = (0..512).map(|column| ((row * 37 + column * 11) % 101) as f32 - 50.0).collect();
+            formats::encode_row(kind, &row, 50.0, &mut bytes);
+        }
+        if kind == TensorType::I2S {
+            formats::encode_i2s_trailer(0.5, &mut bytes);
+        }
+        writer.tensor([&bytes]).unwrap();
+        let mut gguf = Arc::new(Gguf::from_vec(writer.finish().unwrap()).unwrap());
+        let info = gguf.tensor("matrix").unwrap().clone();
+        let matrix = Matrix::load(&mut gguf, &info, 1.0, looked_up, &ThreadPool::new(1)).unwrap();
+        (bytes, gguf, matrix)
+    }
+
+    #[test]
+    fn rows_of_a_matrix_repacked_in_place_can_be_had_back() {
+        for kind in [TensorType::Q4_0, TensorType::Q8_0] {
+            let (bytes, gguf, matrix) = load(kind, true);
+            assert_ne!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?} was repacked in place");
+            let mut row = Vec::new();
+            for (number, expected) in bytes.chunks_exact(bytes.len() / 24).enumerate() {
+                assert!(matrix.row_bytes(gguf.bytes(), number, &mut row), "{kind:?}");
+                assert_eq!(row, expected, "{kind:?}, row {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_matrix_whose_rows_could_not_be_had_back_stays_if_they_are_needed() {
+        for kind in [TensorType::Tq2_0, TensorType::I2S, TensorType::Q6K, TensorType::Tq1_0] {
+            let (bytes, gguf, matrix) = load(kind, true);
+            assert_eq!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?}");
+            assert!(!matrix.row_bytes(gguf.bytes(), 0, &mut Vec::new()));
+        }
+        for kind in [TensorType::Tq2_0, TensorType::I2S] {
+            let (bytes, gguf, _) = load(kind, false);
+            assert_ne!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?} was repacked in place");
+        }
     }
 }

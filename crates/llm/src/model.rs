@@ -16,7 +16,7 @@ use crate::weights::{Layer, Weights};
 /// activations stay in the cache. Chunking changes no bit of the logits.
 const BATCH_TOKENS: usize = 64;
 /// Multiply-accumulates of attention below which waking threads costs more than it saves.
-const SMALLEST_PARALLEL_ATTENTION: usize = 1 << 19;
+const SMALLEST_PARALLEL_ATTENTION: u64 = 1 << 19;
 
 /// A loaded model. Shared by all sessions; a session's state is its [`KvCache`].
 pub struct Model {
@@ -80,10 +80,10 @@ impl Model {
     }
 
     /// Loads the model with given kernels; the logits are the same bits with any.
-    pub fn load_with(gguf: Arc<Gguf>, threads: usize, kernels: Kernels) -> Result<Self, LlmError> {
+    pub fn load_with(mut gguf: Arc<Gguf>, threads: usize, kernels: Kernels) -> Result<Self, LlmError> {
         let config = Config::read(&gguf)?;
         let pool = ThreadPool::new(threads);
-        let weights = Weights::load(&gguf, &config, &pool)?;
+        let weights = Weights::load(&mut gguf, &config, &pool)?;
         let rope = Rope::new(&config, weights.rope_factors.as_deref());
         Ok(Self { gguf, config, weights, rope, kernels, pool })
     }
@@ -93,7 +93,8 @@ impl Model {
         &self.config
     }
 
-    /// The file that it was loaded from.
+    /// The file that it was loaded from. If that was in memory of its own and nobody else held it, the weights in it
+    /// have been rearranged in place, and its bytes are no longer those of the file.
     pub fn gguf(&self) -> &Arc<Gguf> {
         &self.gguf
     }
@@ -122,6 +123,21 @@ impl Model {
         tokens: &[u32],
         logits: &mut Vec<f32>,
     ) -> Result<(), LlmError> {
+        let residual = self.evaluate(cache, tokens)?;
+        let mut hidden = vec![0.0; residual.len()];
+        self.kernels.rms_norm(&residual, &self.weights.output_norm, self.config.norm_epsilon, &mut hidden);
+        logits.resize(self.config.vocabulary_size, 0.0);
+        multiply(self.machine(), &hidden, &mut [(&self.weights.head, logits)]);
+        Ok(())
+    }
+
+    /// [`forward`](Self::forward) without logits, for the pieces of a prompt before its last.
+    pub fn extend(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<(), LlmError> {
+        self.evaluate(cache, tokens).map(|_| ())
+    }
+
+    /// Appends `tokens` to the sequence in `cache`; returns the residual stream of the last one.
+    fn evaluate(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, LlmError> {
         if tokens.is_empty() {
             return Err(LlmError::NoTokens);
         }
@@ -144,14 +160,8 @@ impl Model {
             }
             self.forward_batch(cache, batch, &mut state);
         }
-
-        let width = self.config.embedding_length;
-        let last = &state.x[state.x.len() - width..];
-        let mut hidden = vec![0.0; width];
-        self.kernels.rms_norm(last, &self.weights.output_norm, self.config.norm_epsilon, &mut hidden);
-        logits.resize(vocabulary_size, 0.0);
-        multiply(self.machine(), &hidden, &mut [(&self.weights.head, logits)]);
-        Ok(())
+        let last = state.x.len() - self.config.embedding_length;
+        Ok(state.x.split_off(last))
     }
 
     fn machine(&self) -> Machine<'_> {
@@ -246,7 +256,7 @@ impl Model {
                 self.kernels.attention_values(scores, &values[offset..], stride, out);
             }
         };
-        let work = (start + tokens) * tokens * query_length * 2;
+        let work = (start + tokens) as u64 * tokens as u64 * query_length as u64 * 2;
         if work < SMALLEST_PARALLEL_ATTENTION {
             (0..self.config.head_count).for_each(attend_head);
         } else {

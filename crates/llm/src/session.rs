@@ -1,6 +1,7 @@
 //! One conversation with a model.
 //!
 //! - [`Session`]: its tokens and what the model computed for them.
+//! - [`Generation`]: the next message of it, in the making; it can be advanced in small pieces and cancelled.
 //! - [`TokenEvent`]: one generated token, as it happens.
 //!
 //! A request carries the whole conversation. What the session already holds of it is not evaluated again: if the
@@ -11,17 +12,20 @@
 //! **Invariant:** `cache` holds the first `cache.len()` of `tokens`, `segments` say what `tokens` stand for, and
 //! every mark is a place in both where a request or its answer ended.
 
+mod generation;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, Usage};
+use glasshouse_protocol::{GenerateRequest, GenerateResponse};
 
-use crate::constraint::Constraint;
 use crate::loaded::LoadedModel;
 use crate::sampler::Sampler;
-use crate::stream::{TextStream, Utf8Decoder};
+use crate::stream::Utf8Decoder;
 use crate::tokenizer::{Before, Segment};
 use crate::{KvCache, LlmError};
+pub use generation::{Generation, Progress};
+use generation::Outcome;
 
 /// The most stop texts of a request: each is searched for at every token.
 const MAXIMUM_STOPS: usize = 64;
@@ -48,6 +52,8 @@ pub struct Session {
     tokens: Vec<u32>,
     segments: Vec<Segment>,
     marks: Vec<Mark>,
+    /// Counts the conversation's changes of course, so that a generation notices that it was overtaken.
+    course: u64,
 }
 
 /// A place in a conversation.
@@ -70,22 +76,11 @@ struct Prompt {
     marks: usize,
 }
 
-/// What the generation loop came to.
-struct Outcome {
-    finish: FinishReason,
-    generated: Vec<u32>,
-    text: String,
-    /// Whether the text ends before a stop text.
-    cut: bool,
-    /// The logits of the last choice.
-    logits: Vec<f32>,
-}
-
 impl Session {
     /// An empty session.
     pub fn new(model: Arc<LoadedModel>) -> Self {
         let cache = model.model.new_cache(model.model.config().context_length);
-        Self { model, cache, tokens: Vec::new(), segments: Vec::new(), marks: Vec::new() }
+        Self { model, cache, tokens: Vec::new(), segments: Vec::new(), marks: Vec::new(), course: 0 }
     }
 
     /// The model.
@@ -100,6 +95,7 @@ impl Session {
 
     /// Forgets the conversation.
     pub fn clear(&mut self) {
+        self.course += 1;
         self.cache.truncate(0);
         self.tokens.clear();
         self.segments.clear();
@@ -117,6 +113,21 @@ impl Session {
         seed: u64,
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<GenerateResponse, LlmError> {
+        let mut generation = self.start(request, seed)?;
+        loop {
+            if let Some(response) = generation.advance_by(self, usize::MAX, on_token)? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Begins to generate the next assistant message: checks the request and makes it tokens, but evaluates none
+    /// of them. From here on the session's conversation is the request's; whatever generation it had is over.
+    /// `seed` counts if the request has none.
+    ///
+    /// # Errors
+    /// [`LlmError`] when the request cannot be served; the session is then as it was.
+    pub fn start(&mut self, request: &GenerateRequest, seed: u64) -> Result<Generation, LlmError> {
         check(request)?;
         let model = Arc::clone(&self.model);
         let sampler = Sampler::new(&request.sampling, seed)?;
@@ -127,28 +138,13 @@ impl Session {
         if prompt.tokens.len() > context_length {
             return Err(LlmError::ContextOverflow { prompt_tokens: prompt.tokens.len(), context_length });
         }
-        let (prompt_tokens, cached) = (prompt.tokens.len(), prompt.cached);
-        let outcome = self.run(prompt, request, sampler, constraint, on_token);
-        // What a failure leaves behind is in no order that could be continued.
-        let outcome = outcome.inspect_err(|_| self.clear())?;
-        let evaluated = self.cache.len() - cached;
-        self.settle(&outcome, prompt_tokens);
-        let mut hasher = blake3::Hasher::new();
-        for logit in &outcome.logits {
-            hasher.update(&logit.to_le_bytes());
-        }
-        Ok(GenerateResponse {
-            usage: Usage {
-                prompt_tokens: count(prompt_tokens),
-                cached_tokens: count(cached),
-                evaluated_tokens: count(evaluated),
-                generated_tokens: count(outcome.generated.len()),
-            },
-            text: outcome.text,
-            finish: outcome.finish,
-            tokens: outcome.generated,
-            logits_hash: hasher.finalize().to_hex().to_string(),
-        })
+        let generation = Generation::new(self, &prompt, request, sampler, constraint);
+        self.cache.truncate(prompt.cached);
+        self.segments = prompt.segments;
+        self.tokens = prompt.tokens;
+        self.marks.truncate(prompt.marks);
+        self.mark();
+        Ok(generation)
     }
 
     /// The tokens of a rendered conversation, and how many of them need no evaluation.
@@ -179,71 +175,6 @@ impl Session {
             _ => 0,
         };
         self.marks.push(Mark { tokens: self.tokens.len(), segments: self.segments.len(), text });
-    }
-
-    /// Evaluates the prompt and generates. Afterwards `tokens` are the prompt and what was generated, and
-    /// `segments` those of the prompt.
-    fn run(
-        &mut self,
-        prompt: Prompt,
-        request: &GenerateRequest,
-        mut sampler: Sampler,
-        mut constraint: Option<Constraint>,
-        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
-    ) -> Result<Outcome, LlmError> {
-        let model = Arc::clone(&self.model);
-        let tokenizer = &model.tokenizer;
-        let context_length = model.model.config().context_length;
-        let mut logits = Vec::new();
-        let mut stream = TextStream::new(&request.stop);
-        let mut generated = Vec::new();
-
-        self.cache.truncate(prompt.cached);
-        self.segments = prompt.segments;
-        self.tokens = prompt.tokens;
-        self.marks.truncate(prompt.marks);
-        self.mark();
-        model.model.forward(&mut self.cache, &self.tokens[prompt.cached..], &mut logits)?;
-        loop {
-            let mask = constraint.as_mut().map(Constraint::mask).transpose()?;
-            // Some models have logits for ids that the tokenizer does not know.
-            let known = &logits[..logits.len().min(tokenizer.vocabulary_size())];
-            let token = sampler.choose(known, &self.tokens, mask.as_ref())?;
-            self.tokens.push(token);
-            generated.push(token);
-
-            let ends = tokenizer.ends_generation(token);
-            let shown = stream.text().len();
-            if !ends {
-                if let Some(constraint) = &mut constraint {
-                    constraint.accept(token)?;
-                }
-                stream.push(tokenizer.token_bytes(token));
-            }
-            let cut = stream.is_stopped();
-            let finish = if ends || cut {
-                Some(FinishReason::Stop)
-            } else if generated.len() >= request.maximum_tokens as usize {
-                Some(FinishReason::Length)
-            } else if self.cache.len() >= context_length {
-                Some(FinishReason::Context)
-            } else {
-                None
-            };
-            if finish.is_some() {
-                stream.finish();
-            }
-            let event =
-                TokenEvent { token, text: &stream.text()[shown..], index: count(generated.len() - 1) };
-            let cancelled = on_token(&event).is_break();
-            let finish = finish.or(cancelled.then_some(FinishReason::Cancelled));
-            if let Some(finish) = finish {
-                stream.finish();
-                let text = stream.text().to_string();
-                return Ok(Outcome { finish, generated, text, cut, logits });
-            }
-            model.model.forward(&mut self.cache, &[token], &mut logits)?;
-        }
     }
 
     /// Brings `tokens` and `segments` in line after a generation.

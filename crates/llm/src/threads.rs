@@ -4,10 +4,11 @@
 //! are left, and leave. The caller works too, closes the job when the counter is exhausted and waits only for those
 //! workers that joined: a worker that the system has not woken yet delays nobody.
 
-use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+use crate::host;
 
 /// Times that a worker looks for a job before it sleeps: tens of microseconds, the pause between two layers' jobs.
 const SPINS_BEFORE_SLEEP: u32 = 4_000;
@@ -55,7 +56,7 @@ impl ThreadPool {
     /// A pool of `threads` threads, the caller's included; 0 takes one for each core. Never more than cores, since
     /// a job waits for its slowest thread; fewer when the system refuses to start them.
     pub fn new(threads: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let cores = host::cores();
         let threads = if threads == 0 { cores } else { threads.min(cores) };
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),

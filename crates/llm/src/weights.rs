@@ -1,6 +1,7 @@
 //! A model's weights: every tensor found, checked against the configuration, and made ready.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::LlmError;
 use crate::config::{Architecture, Config};
@@ -38,7 +39,9 @@ pub(crate) struct Layer {
 /// All weights. V: vocabulary.
 pub(crate) struct Weights {
     /// `[V × E]`, in the file; rows are decoded when looked up.
-    pub embedding: TensorInfo,
+    embedding: TensorInfo,
+    /// Whether `head` is the embedding.
+    tied: bool,
     /// `[layers]`
     pub layers: Vec<Layer>,
     /// `[E]`
@@ -50,14 +53,24 @@ pub(crate) struct Weights {
 }
 
 struct Loader<'a> {
-    gguf: &'a Gguf,
+    gguf: &'a mut Arc<Gguf>,
     pool: &'a ThreadPool,
     used: BTreeSet<String>,
 }
 
 impl Loader<'_> {
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LlmError> {
-        let info = self.gguf.tensor(&format!("{name}.weight"))?;
+        self.matrix_of(name, rows, columns, false)
+    }
+
+    fn matrix_of(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        looked_up: bool,
+    ) -> Result<Matrix, LlmError> {
+        let info = self.gguf.tensor(&format!("{name}.weight"))?.clone();
         info.expect_shape(&[columns as u64, rows as u64])?;
         let scale = format!("{name}.scale");
         let factor = match self.gguf.get_tensor(&scale) {
@@ -65,7 +78,7 @@ impl Loader<'_> {
             None => 1.0,
         };
         self.used.insert(info.name.clone());
-        Matrix::load(self.gguf, info, factor, self.pool)
+        Matrix::load(self.gguf, &info, factor, looked_up, self.pool)
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LlmError> {
@@ -85,20 +98,19 @@ impl Loader<'_> {
 }
 
 impl Weights {
-    /// Loads everything; fails when a tensor is missing, has another shape, or would be ignored.
-    pub fn load(gguf: &Gguf, config: &Config, pool: &ThreadPool) -> Result<Self, LlmError> {
-        let mut loader = Loader { gguf, pool, used: BTreeSet::new() };
+    /// Loads everything; fails when a tensor is missing, has another shape, or would be ignored. Weights are repacked
+    /// in the file's own memory where that can be; after a failure such a file is of no use any more.
+    pub fn load(gguf: &mut Arc<Gguf>, config: &Config, pool: &ThreadPool) -> Result<Self, LlmError> {
         let (embedding_length, feed_forward) = (config.embedding_length, config.feed_forward_length);
-        let embedding = gguf.tensor("token_embd.weight")?.clone();
+        let mut loader = Loader { gguf, pool, used: BTreeSet::new() };
+        let embedding = loader.gguf.tensor("token_embd.weight")?.clone();
         embedding.expect_shape(&[embedding_length as u64, config.vocabulary_size as u64])?;
         loader.used.insert(embedding.name.clone());
 
         // The largest matrix comes first: while it is repacked, both copies are in memory.
-        let head = if gguf.get_tensor("output.weight").is_some() {
-            loader.matrix("output", config.vocabulary_size, embedding_length)?
-        } else {
-            loader.matrix("token_embd", config.vocabulary_size, embedding_length)?
-        };
+        let tied = loader.gguf.get_tensor("output.weight").is_none();
+        let head_name = if tied { "token_embd" } else { "output" };
+        let head = loader.matrix_of(head_name, config.vocabulary_size, embedding_length, tied)?;
 
         let bit_net = config.architecture == Architecture::BitNet;
         let mut layers = Vec::new();
@@ -123,7 +135,7 @@ impl Weights {
             });
         }
         let output_norm = loader.vector("output_norm.weight", embedding_length)?;
-        let rope_factors = match gguf.get_tensor("rope_freqs.weight") {
+        let rope_factors = match loader.gguf.get_tensor("rope_freqs.weight") {
             Some(_) => {
                 let factors = loader.vector("rope_freqs.weight", config.rope_dimension / 2)?;
                 if factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
@@ -140,14 +152,14 @@ impl Weights {
             // With a separate output the embedding is no matrix, so its type was not checked yet.
             return Err(unsupported_type(&embedding));
         }
-        if let Some(extra) = gguf.tensors().iter().find(|tensor| !loader.used.contains(&tensor.name)) {
+        if let Some(extra) = loader.gguf.tensors().iter().find(|tensor| !loader.used.contains(&tensor.name)) {
             return Err(LlmError::Unsupported(format!(
                 "the model has the tensor `{}`, which its architecture `{}` does not use here; running without it \
                  would give wrong results",
                 extra.name, config.architecture_name
             )));
         }
-        Ok(Self { embedding, layers, output_norm, head, rope_factors })
+        Ok(Self { embedding, tied, layers, output_norm, head, rope_factors })
     }
 
     /// Decodes the embedding of `token` into `out`, `[E]`.
@@ -155,6 +167,11 @@ impl Weights {
         let bytes = gguf.tensor_bytes(&self.embedding);
         let (kind, columns, rows) = (self.embedding.tensor_type, out.len(), self.embedding.rows() as usize);
         let scale = if kind == TensorType::I2S { formats::i2s_scale(bytes, rows * columns) } else { 1.0 };
+        let mut row = Vec::new();
+        if self.tied && self.head.row_bytes(gguf.bytes(), token, &mut row) {
+            formats::decode_row(kind, &row, scale, out);
+            return;
+        }
         let row_bytes = kind.row_bytes(columns as u64).unwrap_or(0) as usize;
         formats::decode_row(kind, &bytes[token * row_bytes..][..row_bytes], scale, out);
     }

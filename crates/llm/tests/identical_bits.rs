@@ -53,6 +53,26 @@ fn kernels_and_thread_counts_give_the_same_logits_for_every_type() {
 }
 
 #[test]
+fn weights_repacked_in_place_give_the_logits_of_weights_repacked_elsewhere() {
+    let prompt = tokens(9);
+    for kind in ALL_TYPES {
+        for preset in [Preset::TinyLlama(kind), Preset::TinyBitNet(kind)] {
+            let mut bytes = Vec::new();
+            write_to(&mut bytes, preset).unwrap();
+            let gguf = || Arc::new(Gguf::from_vec(bytes.clone()).unwrap());
+            // Somebody else holds the file, so it stays as it is.
+            let shared = gguf();
+            let elsewhere = Model::load(Arc::clone(&shared), 1).unwrap();
+            assert!(shared.bytes() == bytes, "{preset:?}");
+            let in_place = Model::load(gguf(), 2).unwrap();
+            let as_large = [TensorType::Q8_0, TensorType::Q4_0, TensorType::Tq2_0, TensorType::I2S];
+            assert_eq!(in_place.gguf().bytes() != bytes, as_large.contains(&kind), "{preset:?}");
+            assert!(logits(&in_place, &[&prompt]) == logits(&elsewhere, &[&prompt]), "{preset:?}");
+        }
+    }
+}
+
+#[test]
 fn a_long_prompt_gives_the_logits_of_token_by_token_evaluation() {
     // Longer than one batch of the forward pass.
     let prompt = tokens(150);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use glasshouse_llm::gguf::{Gguf, GgufWriter, MetadataValue, TensorSpecification, TensorType};
 use glasshouse_llm::tokenizer::Special;
-use glasshouse_llm::{LlmError, LoadedModel, Session};
+use glasshouse_llm::{Generation, LlmError, LoadedModel, Progress, Session};
 use glasshouse_protocol::{
     Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, Role, Sampling, ToolDescription,
 };
@@ -277,6 +277,127 @@ fn a_caller_may_cancel() {
     let response = session.generate(&request, 1, stop_at_three).unwrap();
     assert_eq!((response.finish, response.tokens.len()), (FinishReason::Cancelled, 3));
     assert_eq!(response.text.len(), 3);
+}
+
+/// Advances `generation` until it has `tokens` tokens, `piece` prompt tokens at a time.
+fn advance_to(generation: &mut Generation, session: &mut Session, piece: usize, tokens: usize) {
+    while generation.generated_tokens() < tokens {
+        let response =
+            generation.advance_by(session, piece, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(response, None);
+    }
+}
+
+#[test]
+fn advancing_in_pieces_gives_what_generating_at_once_gives() {
+    let model = load();
+    let messages = [(Role::User, "What time is it?"), (Role::Assistant, CALL_TEXT), (Role::Tool, "noon")];
+    let run = |piece: Option<usize>| {
+        let mut session = Session::new(Arc::clone(&model));
+        let mut responses = Vec::new();
+        for request in [request(&messages[..1], CALL, 100), request(&messages, "", 20)] {
+            let Some(piece) = piece else {
+                responses.push(generate(&mut session, &request).unwrap());
+                continue;
+            };
+            let mut text = String::new();
+            let mut generation = session.start(&request, 1).unwrap();
+            let mut last = 0;
+            let response = loop {
+                match generation.progress(&session) {
+                    Progress::Prompt { evaluated, of } => {
+                        assert!(evaluated == 0 || evaluated - last <= piece && evaluated < of);
+                        last = evaluated;
+                    }
+                    Progress::Tokens(tokens) => assert_eq!(tokens, generation.generated_tokens()),
+                    Progress::Finished => panic!("a finished generation returned its response"),
+                }
+                let mut on_token = |event: &glasshouse_llm::TokenEvent<'_>| {
+                    text.push_str(event.text);
+                    ControlFlow::Continue(())
+                };
+                if let Some(response) = generation.advance_by(&mut session, piece, &mut on_token).unwrap() {
+                    break response;
+                }
+            };
+            assert_eq!(generation.progress(&session), Progress::Finished);
+            assert_eq!(text, response.text);
+            responses.push(response);
+        }
+        (responses, session.tokens().to_vec())
+    };
+    let expected = run(None);
+    for piece in [1, 2, 7, 1000] {
+        assert_eq!(run(Some(piece)), expected, "{piece} prompt tokens at a time");
+    }
+}
+
+#[test]
+fn cancelling_between_tokens_gives_what_ending_after_the_last_gives() {
+    let request = request(&[(Role::User, "hi")], "start: /[a-z]{100}/", 100);
+    for tokens in 1..6 {
+        let mut ended = session();
+        let expected = ended
+            .generate(&request, 1, &mut |event| match event.index + 1 == tokens {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+            .unwrap();
+        let mut cancelled = session();
+        let mut generation = cancelled.start(&request, 1).unwrap();
+        advance_to(&mut generation, &mut cancelled, 3, tokens as usize);
+        assert_eq!(generation.cancel(&mut cancelled).unwrap(), expected);
+        assert_eq!(cancelled.tokens(), ended.tokens());
+        let next = self::request(&[(Role::User, "hi"), (Role::Assistant, &expected.text)], "", 3);
+        assert_eq!(generate(&mut cancelled, &next).unwrap(), generate(&mut ended, &next).unwrap());
+    }
+}
+
+#[test]
+fn cancelling_within_the_prompt_gives_the_same_response_wherever_it_happens() {
+    let model = load();
+    let first = request(&[(Role::User, "hi")], CALL, 100);
+    let messages = [(Role::User, "hi"), (Role::Assistant, CALL_TEXT), (Role::Tool, "it is noon by now")];
+    let second = request(&messages, "", 5);
+    let mut expected = None;
+    for pieces in 0..30 {
+        let mut session = Session::new(Arc::clone(&model));
+        generate(&mut session, &first).unwrap();
+        let mut generation = session.start(&second, 1).unwrap();
+        for _ in 0..pieces {
+            if let Progress::Prompt { .. } = generation.progress(&session) {
+                let none = generation.advance_by(&mut session, 1, &mut |_| panic!("no token yet")).unwrap();
+                assert_eq!(none, None);
+            }
+        }
+        let response = generation.cancel(&mut session).unwrap();
+        assert_eq!((response.finish, response.text.as_str()), (FinishReason::Cancelled, ""));
+        assert_eq!((response.usage.evaluated_tokens, response.usage.generated_tokens), (0, 0));
+        // The session goes on, and evaluates what was given up.
+        let again = generate(&mut session, &second).unwrap();
+        assert_eq!(again.usage.cached_tokens, response.usage.cached_tokens);
+        let outcome = (response, again, session.tokens().to_vec());
+        assert_eq!(&outcome, expected.get_or_insert_with(|| outcome.clone()), "after {pieces} pieces");
+    }
+}
+
+#[test]
+fn a_generation_that_was_overtaken_or_is_over_is_an_error() {
+    let mut session = session();
+    let request = request(&[(Role::User, "hi")], "start: /[a-z]{100}/", 4);
+    let mut overtaken = session.start(&request, 1).unwrap();
+    advance_to(&mut overtaken, &mut session, 1000, 2);
+    let whole = generate(&mut session, &request).unwrap();
+    let go_on = &mut |_: &glasshouse_llm::TokenEvent<'_>| ControlFlow::Continue(());
+    for error in [overtaken.advance(&mut session, go_on).unwrap_err(), overtaken.cancel(&mut session).unwrap_err()] {
+        assert!(matches!(error, LlmError::InvalidRequest { .. }) && error.to_string().contains("went on"));
+    }
+    let mut over = session.start(&request, 1).unwrap();
+    advance_to(&mut over, &mut session, 1000, 3);
+    assert_eq!(over.advance(&mut session, go_on).unwrap().unwrap().tokens, whole.tokens);
+    assert!(over.advance(&mut session, go_on).unwrap_err().to_string().contains("over"));
+    assert!(over.cancel(&mut session).unwrap_err().to_string().contains("over"));
+    assert_eq!(generate(&mut session, &request).unwrap().tokens, whole.tokens);
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub enum MemoryError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// The host has no place to keep the store.
+    #[error("long-term memory cannot be kept in this browser: {reason}")]
+    NoStorage {
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The file is something else.
     #[error("the memory file {} is not a SQLite database; it was left as it is, name another file", path.display())]
     NotADatabase {
@@ -79,6 +85,7 @@ impl MemoryError {
             Self::EmptyText => "memory_empty_text",
             Self::TextTooLong { .. } => "memory_text_too_long",
             Self::CannotOpen { .. } => "memory_cannot_open",
+            Self::NoStorage { .. } => "memory_no_storage",
             Self::NotADatabase { .. } => "memory_not_a_database",
             Self::ForeignDatabase { .. } => "memory_foreign_database",
             Self::NewerVersion { .. } => "memory_newer_version",

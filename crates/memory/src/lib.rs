@@ -8,6 +8,8 @@
 //! a search's results depends on the stored texts and the query alone; no query text is an error.
 
 mod error;
+#[cfg(target_arch = "wasm32")]
+mod origin_private;
 mod query;
 mod sqlite;
 
@@ -66,6 +68,16 @@ impl MemoryStore {
     /// is left as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, MemoryError> {
         Ok(Self { database: Database::open(path.as_ref(), BUSY_TIMEOUT)? })
+    }
+
+    /// Opens the store in the private files that a browser keeps for a page's origin (OPFS). Works in a dedicated worker
+    /// only, and in one worker of the origin at a time.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoStorage`] when the browser gives none, and those of [`MemoryStore::open`].
+    #[cfg(target_arch = "wasm32")]
+    pub async fn open_origin_private() -> Result<Self, MemoryError> {
+        Self::open(origin_private::prepare().await?)
     }
 
     /// Opens an empty store that is gone when it is dropped.

@@ -1,4 +1,4 @@
-//! What is built in: the default agent, its tools and the pocket model.
+//! What is built in on every host: the default agent and its tools.
 
 /// The default agent, `guests/react`, and the name it is known by.
 pub const REACT: (&str, &[u8]) = ("react", include_bytes!(env!("GLASSHOUSE_GUEST_REACT")));
@@ -10,6 +10,3 @@ pub const TOOLS: [(&str, &[u8]); 4] = [
     ("files", include_bytes!(env!("GLASSHOUSE_GUEST_FILES"))),
     ("memory", include_bytes!(env!("GLASSHOUSE_GUEST_MEMORY"))),
 ];
-
-/// The pocket model, a GGUF file; see `models/pocket`.
-pub const POCKET_MODEL: &[u8] = include_bytes!("../../../models/pocket/pocket.gguf");

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use glasshouse_devices::{Context, StepCall};
-use glasshouse_engine::{Instance, InstanceLimits, Machine, native::Wasmtime};
+use glasshouse_engine::{HostMachine, Instance, InstanceLimits, Machine};
 use glasshouse_kernel::{
     Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, RequestId,
 };
@@ -20,6 +20,10 @@ pub(crate) trait Recorder {
     fn input(&mut self, input: &Input) -> Result<(), RuntimeError>;
     /// Called for each effect of the last input, in order.
     fn effect(&mut self, effect: &Effect) -> Result<(), RuntimeError>;
+    /// Called once, after the run.
+    fn finish(&mut self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 }
 
 /// A step to run.
@@ -66,14 +70,13 @@ impl Task {
 
 /// One process's instance and devices.
 struct Live {
-    instance: Box<dyn Instance>,
+    instance: <HostMachine as Machine>::Instance,
     context: Context,
 }
 
 /// One run.
-pub(crate) struct Driver<'a> {
+pub(crate) struct Driver {
     kernel: Kernel,
-    modules: &'a Modules<Wasmtime>,
     live: BTreeMap<ProcessId, Live>,
     /// In the order in which the kernel asked.
     tasks: VecDeque<Task>,
@@ -81,11 +84,10 @@ pub(crate) struct Driver<'a> {
     exits: Vec<Exit>,
 }
 
-impl<'a> Driver<'a> {
-    pub(crate) fn new(configuration: KernelConfig, modules: &'a Modules<Wasmtime>) -> Self {
+impl Driver {
+    pub(crate) fn new(configuration: KernelConfig) -> Self {
         Self {
             kernel: Kernel::new(configuration),
-            modules,
             live: BTreeMap::new(),
             tasks: VecDeque::new(),
             released: Vec::new(),
@@ -170,16 +172,19 @@ impl<'a> Driver<'a> {
         std::mem::take(&mut self.exits)
     }
 
-    /// Runs a step: the input that reports it.
-    pub(crate) fn run_step(&mut self, task: StepTask) -> Result<Input, RuntimeError> {
+    /// Runs a step of one of `modules`: the input that reports it.
+    pub(crate) fn run_step(
+        &mut self,
+        task: StepTask,
+        modules: &Modules<HostMachine>,
+    ) -> Result<Input, RuntimeError> {
         let process = task.process;
         let live = match self.live.entry(process) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let (name, module) = self.modules.compiled(&task.module)?;
+                let (name, module) = modules.compiled(&task.module)?;
                 let limits = InstanceLimits { memory_bytes: task.memory_bytes, ..InstanceLimits::default() };
-                let instance = self
-                    .modules
+                let instance = modules
                     .machine()
                     .instantiate(module, limits)
                     .map_err(|source| RuntimeError::Module { name: name.to_owned(), source })?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use glasshouse_engine::native::Wasmtime;
+use glasshouse_engine::HostMachine;
 use glasshouse_kernel::{
     Effect, Input, RequestId,
     replay::{ModelAnswers, Next, Replay},
@@ -69,7 +69,7 @@ pub fn replay(
     let (header, frames) = TraceReader::open(log)?;
     let frames = frames.collect::<Result<Vec<_>, _>>()?;
 
-    let mut modules = Modules::new(Wasmtime::new().map_err(RuntimeError::Engine)?);
+    let mut modules = Modules::new(HostMachine::new().map_err(RuntimeError::Engine)?);
     modules.add_builtin();
     for (name, bytes) in &options.modules {
         modules.add(name, bytes);
@@ -87,7 +87,7 @@ pub fn replay(
 
     let answers = if options.trust_model { ModelAnswers::Trusted } else { ModelAnswers::Recomputed };
     let mut replay = Replay::new(frames, answers);
-    let mut driver = Driver::new(header.kernel, &modules);
+    let mut driver = Driver::new(header.kernel);
     let mut tokens = 0;
     loop {
         let input = match replay.next_input() {
@@ -103,7 +103,7 @@ pub fn replay(
             }
             Next::Step { process, .. } => {
                 match driver.take_task(|task| matches!(task, Task::Step(step) if step.process == process)) {
-                    Some(Task::Step(step)) => Some(driver.run_step(step)?),
+                    Some(Task::Step(step)) => Some(driver.run_step(step, &modules)?),
                     _ => None,
                 }
             }
@@ -144,7 +144,7 @@ pub fn replay(
     })
 }
 
-fn take_request(driver: &mut Driver<'_>, request: RequestId) -> Option<Task> {
+fn take_request(driver: &mut Driver, request: RequestId) -> Option<Task> {
     driver.take_task(|task| matches!(task, Task::Request(task) if task.request == request))
 }
 

@@ -2,23 +2,19 @@
 
 use std::{
     io::Write,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use glasshouse_agent::{AgentOutcome, AgentRequest};
-use glasshouse_engine::{describe_tools, native::Wasmtime};
-use glasshouse_kernel::{Capability, Exit, ExitReason, Input, KernelConfig, Limits, ModuleHash, ToolTarget};
+use glasshouse_engine::{HostMachine, describe_tools};
+use glasshouse_kernel::{Bytes, Capability, Exit, Fuel, Input, KernelConfig, Limits, ModuleHash, ToolTarget};
 use glasshouse_memory::MemoryStore;
 use glasshouse_protocol::{Sampling, ToolDescription, services};
 
 use crate::{
-    Clock, ModelSource, Modules, Mount, Observer, RuntimeError, builtin,
-    driver::{Driver, Recorder, Task},
-    services::{Files, ModelService, Services},
+    Clock, FileSystem, ModelSource, Modules, Observer, Run, RuntimeError, builtin,
+    driver::Recorder,
+    services::{ModelService, NoFiles, Services},
     trace::{self, NoTrace, TraceFile},
 };
 
@@ -26,26 +22,65 @@ use crate::{
 const AGENT_ENTRY: &str = "run";
 
 /// What to load, what to grant, how much to allow.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct RuntimeOptions {
     /// The model.
     pub model: ModelSource,
     /// Threads for inference; `None` takes what the machine has.
     pub threads: Option<usize>,
-    /// Directories that tools may use.
-    pub mounts: Vec<Mount>,
-    /// The file of long-term memory; `None` keeps it for this runtime only.
-    pub memory: Option<PathBuf>,
-    /// Where the wall clock's time comes from.
-    pub clock: Clock,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// What each process may use.
-    pub limits: Limits,
+    /// Files that tools may use; `None` grants none.
+    pub files: Option<Box<dyn FileSystem>>,
+    /// Long-term memory; `None` keeps it for this runtime only.
+    pub memory: Option<MemoryStore>,
     /// Further tool modules: a name for people, and the bytes.
     pub tools: Vec<(String, Vec<u8>)>,
     /// The agent to run instead of the default one.
     pub agent: Option<(String, Vec<u8>)>,
+}
+
+/// What a run may spend unless it is told otherwise: the same on every host.
+pub mod defaults {
+    /// Fuel of each process: about one unit for each WebAssembly instruction; some seconds of computation.
+    pub const FUEL: u64 = 1_000_000_000;
+    /// Memory of each process, in MiB.
+    pub const MEMORY_MEBIBYTES: u32 = 64;
+    /// Steps of the agent.
+    pub const STEPS: u32 = 8;
+    /// Tokens that the model may generate.
+    pub const TOKENS: u32 = 2048;
+}
+
+/// What each run may be given on its own.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOptions {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where the wall clock's time comes from.
+    pub clock: Clock,
+    /// What each process may use.
+    pub limits: Limits,
+}
+
+impl Default for RunOptions {
+    /// Seed 0, the host's clock, and [`defaults`].
+    fn default() -> Self {
+        Self { seed: 0, clock: Clock::Host, limits: process_limits(defaults::FUEL, defaults::MEMORY_MEBIBYTES) }
+    }
+}
+
+/// Limits of a process with so much fuel and so many MiB of memory.
+pub fn process_limits(fuel: u64, memory_mebibytes: u32) -> Limits {
+    Limits { fuel: Fuel(fuel), memory: Bytes(u64::from(memory_mebibytes) << 20), ..Limits::default() }
+}
+
+/// Limits of an agent that may take so many steps and generate so many tokens.
+pub fn agent_limits(steps: u32, tokens: u32) -> glasshouse_agent::Limits {
+    let default = glasshouse_agent::Limits::default();
+    glasshouse_agent::Limits {
+        maximum_steps: steps,
+        maximum_tokens: tokens,
+        maximum_tokens_per_step: default.maximum_tokens_per_step.min(tokens),
+    }
 }
 
 /// A question, and how much the agent may spend on it.
@@ -57,6 +92,23 @@ pub struct AskOptions {
     pub sampling: Sampling,
     /// Steps and tokens.
     pub limits: glasshouse_agent::Limits,
+    /// Seed, clock, and what each process may use.
+    pub run: RunOptions,
+}
+
+/// A call of one exported function of a module.
+#[derive(Debug, Clone, Copy)]
+pub struct CallOptions<'a> {
+    /// The module's name for people.
+    pub name: &'a str,
+    /// Its bytes.
+    pub module: &'a [u8],
+    /// The exported function.
+    pub entry: &'a str,
+    /// Its input, as JSON.
+    pub payload: &'a [u8],
+    /// Seed, clock, and what the process may use.
+    pub run: RunOptions,
 }
 
 struct Tool {
@@ -66,23 +118,20 @@ struct Tool {
 
 /// Modules, tools and services.
 pub struct Runtime {
-    modules: Modules<Wasmtime>,
+    modules: Modules<HostMachine>,
     services: Services,
     tools: Vec<Tool>,
     agent: ModuleHash,
     model: ModelSource,
-    seed: u64,
-    limits: Limits,
-    stop: Arc<AtomicBool>,
 }
 
 impl Runtime {
-    /// Loads the model, opens the mounts and the memory, and learns the tools.
+    /// Loads the model and learns the tools.
     ///
     /// # Errors
     /// Whatever of it cannot be had; nothing has run then.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let mut modules = Modules::new(Wasmtime::new().map_err(RuntimeError::Engine)?);
+        let mut modules = Modules::new(HostMachine::new().map_err(RuntimeError::Engine)?);
         let mut tools = Vec::new();
         for (name, bytes) in builtin::TOOLS {
             add_tools(&mut modules, &mut tools, name, bytes)?;
@@ -96,25 +145,37 @@ impl Runtime {
             Some((name, bytes)) => modules.add(name, bytes),
             None => modules.add(builtin::REACT.0, builtin::REACT.1),
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let model = options.model.load(options.threads)?;
-        let memory = match &options.memory {
-            Some(path) => MemoryStore::open(path),
-            None => MemoryStore::open_in_memory(),
+        let memory = match options.memory {
+            Some(memory) => memory,
+            None => MemoryStore::open_in_memory().map_err(RuntimeError::Memory)?,
         };
         let services = Services {
-            model: model.map(|model| ModelService::new(model, Arc::clone(&stop))),
-            files: Files::open(&options.mounts)?,
-            clock: options.clock,
-            memory: memory.map_err(RuntimeError::Memory)?,
+            model: None,
+            files: options.files.unwrap_or_else(|| Box::new(NoFiles)),
+            clock: Clock::default(),
+            memory,
+            stop: Arc::new(AtomicBool::new(false)),
         };
-        let limits = options.limits;
-        Ok(Self { modules, services, tools, agent, model: options.model, seed: options.seed, limits, stop })
+        let mut runtime = Self { modules, services, tools, agent, model: ModelSource::None };
+        runtime.load_model(options.model, options.threads)?;
+        Ok(runtime)
+    }
+
+    /// Loads another model in place of the one that runs have used so far.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Model`]; the model is then the one that it was.
+    pub fn load_model(&mut self, source: ModelSource, threads: Option<usize>) -> Result<(), RuntimeError> {
+        let loaded = source.load(threads)?;
+        let stop = &self.services.stop;
+        self.services.model = loaded.map(|model| ModelService::new(model, Arc::clone(stop)));
+        self.model = source;
+        Ok(())
     }
 
     /// Set it to stop the run that is going on; the log then ends with the stop.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
+        Arc::clone(&self.services.stop)
     }
 
     /// The tools on offer: those whose services are granted.
@@ -132,6 +193,21 @@ impl Runtime {
         trace: Option<&mut dyn Write>,
         observer: &mut dyn Observer,
     ) -> Result<AgentOutcome, RuntimeError> {
+        let mut run = self.start_ask(options, trace, observer)?;
+        agent_outcome(self.finish(&mut run, observer)?)
+    }
+
+    /// Begins to run the agent on a question; [`Runtime::advance`] goes on with it, and [`agent_outcome`] reads its
+    /// exit. One run at a time: they share the stop.
+    ///
+    /// # Errors
+    /// [`RuntimeError::EmptyQuestion`], and those of the agent's module and of `trace`.
+    pub fn start_ask<'t, W: Write + 't>(
+        &mut self,
+        options: AskOptions,
+        trace: Option<W>,
+        observer: &mut dyn Observer,
+    ) -> Result<Run<'t>, RuntimeError> {
         if options.question.trim().is_empty() {
             return Err(RuntimeError::EmptyQuestion);
         }
@@ -142,7 +218,7 @@ impl Runtime {
         for tool in self.granted_tools() {
             let name = tool.description.name.clone();
             grants.push(Capability::Tool(name.clone()));
-            start.push(Input::RegisterTool { name, target: self.target(tool) });
+            start.push(Input::RegisterTool { name, target: target(tool, options.run.limits) });
             tools.push(tool.description.clone());
         }
         grants.extend_from_slice(self.services.files.capabilities());
@@ -159,14 +235,9 @@ impl Runtime {
             entry: AGENT_ENTRY.to_owned(),
             payload: json(&request)?,
             grants,
-            limits: self.limits,
+            limits: options.run.limits,
         });
-        let exit = self.drive(start, trace, observer)?;
-        let result = succeeded(exit)?;
-        serde_json::from_slice(&result).map_err(|error| RuntimeError::Process {
-            code: "bad_outcome".to_owned(),
-            message: format!("the agent module did not return an outcome: {error}"),
-        })
+        self.begin(options.run, start, trace, observer)
     }
 
     /// Calls one exported function of a module that is granted nothing: its result as JSON.
@@ -175,83 +246,67 @@ impl Runtime {
     /// [`RuntimeError::Module`] when the module cannot run, [`RuntimeError::Process`] when the call failed.
     pub fn call(
         &mut self,
-        name: &str,
-        module: &[u8],
-        entry: &str,
-        payload: &[u8],
+        options: CallOptions<'_>,
         trace: Option<&mut dyn Write>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<u8>, RuntimeError> {
-        let hash = self.modules.add(name, module);
+        let hash = self.modules.add(options.name, options.module);
         self.modules.compiled(&hash)?;
         let spawn = Input::Spawn {
-            name: name.to_owned(),
+            name: options.name.to_owned(),
             module: hash,
-            entry: entry.to_owned(),
-            payload: payload.to_vec(),
+            entry: options.entry.to_owned(),
+            payload: options.payload.to_vec(),
             grants: Vec::new(),
-            limits: self.limits,
+            limits: options.run.limits,
         };
-        succeeded(self.drive(vec![spawn], trace, observer)?)
+        let mut run = self.begin(options.run, vec![spawn], trace, observer)?;
+        succeeded(self.finish(&mut run, observer)?)
     }
 
-    fn drive(
+    /// Does one piece of a run's work: a step of a process, an answer of a service, a token, or a part of a prompt.
+    /// How the run's process ended, once there is nothing left to do; nothing may be advanced after that.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] when the run cannot go on. What a process did wrong is in its exit.
+    pub fn advance(
         &mut self,
-        start: Vec<Input>,
-        trace: Option<&mut dyn Write>,
+        run: &mut Run<'_>,
         observer: &mut dyn Observer,
-    ) -> Result<Exit, RuntimeError> {
-        let configuration = KernelConfig { seed: self.seed, ..KernelConfig::default() };
-        let exits = match trace {
-            None => self.run(configuration, start, &mut NoTrace, observer)?,
+    ) -> Result<Option<Exit>, RuntimeError> {
+        run.advance(&self.modules, &mut self.services, observer)
+    }
+
+    fn finish(&mut self, run: &mut Run<'_>, observer: &mut dyn Observer) -> Result<Exit, RuntimeError> {
+        loop {
+            if let Some(exit) = self.advance(run, observer)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Long-term memory, for people to look at and to change.
+    pub fn memory(&mut self) -> &mut MemoryStore {
+        &mut self.services.memory
+    }
+
+    fn begin<'t, W: Write + 't>(
+        &mut self,
+        options: RunOptions,
+        start: Vec<Input>,
+        trace: Option<W>,
+        observer: &mut dyn Observer,
+    ) -> Result<Run<'t>, RuntimeError> {
+        self.services.clock = options.clock;
+        let configuration = KernelConfig { seed: options.seed, ..KernelConfig::default() };
+        let recorder: Box<dyn Recorder + 't> = match trace {
+            None => Box::new(NoTrace),
             Some(file) => {
                 let header = trace::header(configuration, &self.modules, self.model.hash()?);
-                let mut recorder = TraceFile::new(file, &header)?;
-                let exits = self.run(configuration, start, &mut recorder, observer)?;
-                recorder.finish()?;
-                exits
+                Box::new(TraceFile::new(file, &header)?)
             }
         };
-        exits.into_iter().next().ok_or_else(|| RuntimeError::Process {
-            code: "no_exit".to_owned(),
-            message: "the process waits for something that never comes".to_owned(),
-        })
-    }
-
-    /// Applies `start`, then performs one task after another until there are none left.
-    fn run(
-        &mut self,
-        configuration: KernelConfig,
-        start: Vec<Input>,
-        recorder: &mut dyn Recorder,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Exit>, RuntimeError> {
-        let mut driver = Driver::new(configuration, &self.modules);
-        for input in start {
-            driver.apply(input, recorder, observer)?;
-        }
-        let mut stopped = false;
-        loop {
-            if !stopped && self.stop.load(Ordering::Relaxed) {
-                stopped = true;
-                if let Some(process) = driver.first_process() {
-                    driver.apply(Input::Kill { process, reason: ExitReason::Killed }, recorder, observer)?;
-                }
-            }
-            let input = match driver.next_task() {
-                None => return Ok(driver.take_exits()),
-                Some(Task::Step(task)) => driver.run_step(task)?,
-                Some(Task::Request(task)) => {
-                    let call = task.call();
-                    let result = self.services.perform(&call, observer);
-                    Input::Completion { request: task.request, result }
-                }
-            };
-            driver.apply(input, recorder, observer)?;
-            for process in driver.take_released() {
-                self.services.release(process);
-            }
-        }
+        Run::start(configuration, start, recorder, observer)
     }
 
     fn granted_tools(&self) -> impl Iterator<Item = &Tool> {
@@ -263,14 +318,14 @@ impl Runtime {
             !uses_files || if tool.description.name == WRITE_FILE { writable } else { mounted }
         })
     }
+}
 
-    fn target(&self, tool: &Tool) -> ToolTarget {
-        ToolTarget::Guest {
-            module: tool.module,
-            entry: tool.description.entry.clone(),
-            grants: tool.description.services.iter().cloned().map(Capability::Service).collect(),
-            limits: self.limits,
-        }
+fn target(tool: &Tool, limits: Limits) -> ToolTarget {
+    ToolTarget::Guest {
+        module: tool.module,
+        entry: tool.description.entry.clone(),
+        grants: tool.description.services.iter().cloned().map(Capability::Service).collect(),
+        limits,
     }
 }
 
@@ -278,7 +333,7 @@ impl Runtime {
 const WRITE_FILE: &str = "write_file";
 
 fn add_tools(
-    modules: &mut Modules<Wasmtime>,
+    modules: &mut Modules<HostMachine>,
     tools: &mut Vec<Tool>,
     name: &str,
     bytes: &[u8],
@@ -296,6 +351,18 @@ fn add_tools(
         tools.push(Tool { description, module });
     }
     Ok(module)
+}
+
+/// The outcome that an agent's process ended with.
+///
+/// # Errors
+/// [`RuntimeError::Process`] when it ended without one.
+pub fn agent_outcome(exit: Exit) -> Result<AgentOutcome, RuntimeError> {
+    let result = succeeded(exit)?;
+    serde_json::from_slice(&result).map_err(|error| RuntimeError::Process {
+        code: "bad_outcome".to_owned(),
+        message: format!("the agent module did not return an outcome: {error}"),
+    })
 }
 
 fn succeeded(exit: Exit) -> Result<Vec<u8>, RuntimeError> {

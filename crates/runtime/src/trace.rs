@@ -39,26 +39,34 @@ impl Recorder for NoTrace {
 
 /// Writes every input before it is applied, and every effect before it is performed.
 pub(crate) struct TraceFile<W: Write> {
-    writer: TraceWriter<W>,
+    /// Until the log is ended; without its end a reader takes the file for cut off.
+    writer: Option<TraceWriter<W>>,
 }
 
 impl<W: Write> TraceFile<W> {
     pub(crate) fn new(output: W, header: &TraceHeader) -> Result<Self, RuntimeError> {
-        Ok(Self { writer: TraceWriter::new(output, header).map_err(RuntimeError::TraceWrite)? })
+        Ok(Self { writer: Some(TraceWriter::new(output, header).map_err(RuntimeError::TraceWrite)?) })
     }
 
-    /// Ends the log; without it a reader takes the file for cut off.
-    pub(crate) fn finish(self) -> Result<(), RuntimeError> {
-        self.writer.finish().and_then(|mut output| output.flush()).map_err(RuntimeError::TraceWrite)
+    fn write(
+        &mut self,
+        record: impl FnOnce(&mut TraceWriter<W>) -> std::io::Result<()>,
+    ) -> Result<(), RuntimeError> {
+        self.writer.as_mut().map_or(Ok(()), record).map_err(RuntimeError::TraceWrite)
     }
 }
 
 impl<W: Write> Recorder for TraceFile<W> {
     fn input(&mut self, input: &Input) -> Result<(), RuntimeError> {
-        self.writer.input(input).and_then(|()| self.writer.flush()).map_err(RuntimeError::TraceWrite)
+        self.write(|writer| writer.input(input).and_then(|()| writer.flush()))
     }
 
     fn effect(&mut self, effect: &Effect) -> Result<(), RuntimeError> {
-        self.writer.effect(effect).map_err(RuntimeError::TraceWrite)
+        self.write(|writer| writer.effect(effect))
+    }
+
+    fn finish(&mut self) -> Result<(), RuntimeError> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        writer.finish().and_then(|mut output| output.flush()).map_err(RuntimeError::TraceWrite)
     }
 }

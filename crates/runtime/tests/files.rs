@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use glasshouse_kernel::Capability;
 use glasshouse_protocol::EntryKind;
-use glasshouse_runtime::{Mount, services::Files};
+use glasshouse_runtime::{FileSystem, Files, Mount};
 use tempfile::TempDir;
 
 struct World {

@@ -9,11 +9,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use glasshouse_protocol::Sampling;
-use glasshouse_runtime::{AskOptions, Clock, Mount, Runtime, RuntimeError, RuntimeOptions};
+use glasshouse_memory::MemoryStore;
+use glasshouse_runtime::{
+    AskOptions, Clock, Files, Mount, RunOptions, Runtime, RuntimeError, RuntimeOptions, agent_limits,
+    process_limits,
+};
 
 use crate::{
     arguments::{AskArguments, SamplingArguments},
-    commands::{create_trace, limits, model_source, read_module, threads},
+    commands::{create_trace, model_source, read_module, threads},
     progress,
     screen::{Format, Screen},
 };
@@ -32,14 +36,13 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
         (_, true) => Format::Answer,
         _ => Format::Steps,
     };
+    let mounts: Vec<Mount> = arguments.mount.iter().map(|mount| Mount::parse(mount)).collect();
+    let memory = arguments.memory.map(MemoryStore::open).transpose().map_err(RuntimeError::Memory)?;
     let options = RuntimeOptions {
         model: model_source(&arguments.model),
         threads: threads(arguments.model.threads),
-        mounts: arguments.mount.iter().map(|mount| Mount::parse(mount)).collect(),
-        memory: arguments.memory,
-        clock: arguments.limits.now.map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
-        seed: arguments.sampling.seed,
-        limits: limits(arguments.limits.fuel, arguments.limits.memory_limit),
+        files: Some(Box::new(Files::open(&mounts)?)),
+        memory,
         tools: arguments.tool.iter().map(|path| read_module(path)).collect::<Result<_>>()?,
         agent: arguments.agent.as_deref().map(read_module).transpose()?,
     };
@@ -50,14 +53,17 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
     let stop = runtime.stop_flag();
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be handled")?;
 
-    let default_limits = glasshouse_agent::Limits::default();
     let ask = AskOptions {
         question,
         sampling: sampling(&arguments.sampling),
-        limits: glasshouse_agent::Limits {
-            maximum_steps: arguments.limits.max_steps,
-            maximum_tokens: arguments.limits.max_tokens,
-            maximum_tokens_per_step: default_limits.maximum_tokens_per_step.min(arguments.limits.max_tokens),
+        limits: agent_limits(arguments.limits.max_steps, arguments.limits.max_tokens),
+        run: RunOptions {
+            seed: arguments.sampling.seed,
+            clock: arguments
+                .limits
+                .now
+                .map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
+            limits: process_limits(arguments.limits.fuel, arguments.limits.memory_limit),
         },
     };
     let mut screen = Screen::new(format);

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod model;
 pub mod replay;
 pub mod run;
+pub mod web;
 
 use std::{
     fs::{self, File},
@@ -13,7 +14,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use glasshouse_kernel::{Bytes, Fuel, Limits};
 use glasshouse_runtime::ModelSource;
 
 use crate::arguments::ModelArguments;
@@ -42,8 +42,4 @@ fn model_source(arguments: &ModelArguments) -> ModelSource {
 
 fn threads(threads: Option<u16>) -> Option<usize> {
     threads.map(usize::from)
-}
-
-fn limits(fuel: u64, memory_mebibytes: u32) -> Limits {
-    Limits { fuel: Fuel(fuel), memory: Bytes(u64::from(memory_mebibytes) << 20), ..Limits::default() }
 }

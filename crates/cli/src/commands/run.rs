@@ -4,11 +4,11 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
 use glasshouse_kernel::{Event, EventKind};
-use glasshouse_runtime::{ModelSource, Observer, Runtime, RuntimeOptions};
+use glasshouse_runtime::{CallOptions, ModelSource, Observer, RunOptions, Runtime, RuntimeOptions, process_limits};
 
 use crate::{
     arguments::RunArguments,
-    commands::{create_trace, limits, read_module},
+    commands::{create_trace, read_module},
 };
 
 /// Prints what the module logs to standard error.
@@ -30,18 +30,21 @@ impl Observer for Log {
 pub fn run(arguments: RunArguments) -> Result<ExitCode> {
     serde_json::from_str::<serde_json::Value>(&arguments.input).context("--input is not JSON")?;
     let (name, module) = read_module(&arguments.module)?;
-    let mut runtime = Runtime::new(RuntimeOptions {
-        model: ModelSource::None,
-        seed: arguments.seed,
-        limits: limits(arguments.fuel, arguments.memory_limit),
-        ..RuntimeOptions::default()
-    })?;
+    let mut runtime = Runtime::new(RuntimeOptions { model: ModelSource::None, ..RuntimeOptions::default() })?;
     let mut trace = arguments.trace.as_deref().map(create_trace).transpose()?;
+    let options = CallOptions {
+        name: &name,
+        module: &module,
+        entry: &arguments.entry,
+        payload: arguments.input.as_bytes(),
+        run: RunOptions {
+            seed: arguments.seed,
+            limits: process_limits(arguments.fuel, arguments.memory_limit),
+            ..RunOptions::default()
+        },
+    };
     let result = runtime.call(
-        &name,
-        &module,
-        &arguments.entry,
-        arguments.input.as_bytes(),
+        options,
         trace.as_mut().map(|file| file as &mut dyn Write),
         &mut Log,
     );

@@ -24,7 +24,11 @@
 //! possibly a call of a function with at most `SMALL_LEAF` operators, whose entry is not tested. And nothing of it can
 //! be seen: the report of the step is the same as if it had been stopped at once.
 //!
-//! All other bytes are copied as they stand: the pass adds globals and types behind the module's own, so no index changes.
+//! `memory.grow` and `table.grow` become calls of the functions in `added`, charged like the operators and not counted as
+//! calls: they are small, call nothing, and at most one is active. NaNs are settled as `nan` says, which costs no fuel,
+//! and up to three scratch locals that a frame's base has room for.
+//!
+//! All other bytes are copied as they stand: what the pass adds lies behind the module's own, so no index changes.
 
 use std::{ops::Range, vec, vec::Vec};
 
@@ -33,8 +37,12 @@ use wasmparser::{
     BinaryReader, FuncValidator, FunctionBody, Operator, OperatorsReader, ValType, ValidatorResources,
 };
 
-use super::cost::{self, SizeCost};
-use crate::ModuleError;
+use super::{
+    added::{Added, Grow},
+    cost::{self, SizeCost},
+    nan::{self, Numbers, Scratch, Shape},
+};
+use crate::{ModuleError, abi::Account};
 
 /// Bytes of stack that any frame takes: return address, saved registers, alignment.
 const FRAME_BASE: u64 = 128;
@@ -46,11 +54,14 @@ const FRAME_PER_OPERATOR: u64 = 1;
 /// A function without calls and loops, with no more operators than this, is charged but not tested.
 const SMALL_LEAF: u64 = 32;
 
-/// The indices of the pass's globals.
+/// Bytes of a rewritten body: what browsers compile at most.
+const REWRITTEN_BYTES_MAXIMUM: usize = 7_654_321;
+
+/// The indices of the accounts that code charges and tests.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Injected {
-    pub(super) fuel: u32,
-    pub(super) stack: u32,
+struct Accounts {
+    fuel: u32,
+    stack: u32,
 }
 
 /// How a function's results are written as a block's type.
@@ -68,6 +79,10 @@ enum Piece {
     SizeCharge(SizeCost),
     /// A branch out of this many blocks, in place of `return`.
     Leave(u32),
+    /// A call of an added function, in place of the operator that it stands for.
+    Call(u32),
+    /// Where the number that lies on the stack is settled if it must be, by its value's number.
+    Settle(u32),
 }
 
 /// An open block.
@@ -81,8 +96,7 @@ struct Block {
 }
 
 /// A function being rewritten.
-struct Body<'a> {
-    bytes: &'a [u8],
+struct Body {
     pieces: Vec<Piece>,
     /// The cost of each segment.
     segments: Vec<u64>,
@@ -92,6 +106,18 @@ struct Body<'a> {
     calls: bool,
     loops: bool,
     needs_scratch: bool,
+    numbers: Numbers,
+}
+
+/// What is known of a function when all of it has been read.
+struct Known {
+    accounts: Accounts,
+    entry: Entry,
+    /// Holds size operands.
+    size_scratch: u32,
+    /// How each number is settled.
+    settled: Vec<Option<Shape>>,
+    scratch: Scratch,
 }
 
 /// What a function's entry counts and tests.
@@ -105,7 +131,7 @@ struct Entry {
 pub(super) fn rewrite(
     mut validator: FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
-    injected: Injected,
+    added: &mut Added,
     result: BlockType,
     limits: &super::RewriteConfig,
     output: &mut Vec<u8>,
@@ -131,7 +157,6 @@ pub(super) fn rewrite(
     reader.set_features(super::FEATURES);
 
     let mut function = Body {
-        bytes,
         pieces: Vec::new(),
         segments: Vec::new(),
         current: None,
@@ -139,6 +164,10 @@ pub(super) fn rewrite(
         calls: false,
         loops: false,
         needs_scratch: false,
+        numbers: Numbers::new(
+            (0..validator.len_locals()).filter_map(|local| validator.get_local_type(local)),
+            parameters,
+        ),
     };
     function.start_segment();
     function.charge(u64::from((validator.len_locals() - parameters) / cost::LOCALS_PER_FUEL));
@@ -150,12 +179,13 @@ pub(super) fn rewrite(
         (0..validator.len_locals()).any(|local| validator.get_local_type(local) == Some(ValType::V128));
     while !operators.eof() {
         let (operator, offset) = operators.read_with_offset()?;
+        let height = validator.operand_stack_height();
         validator.op(offset, &operator)?;
         operator_count += 1;
         highest = highest.max(validator.operand_stack_height());
         vectors |= validator.get_operand_type(0) == Some(Some(ValType::V128));
-        function
-            .operator(&operator, (offset - base) as usize..(operators.original_position() - base) as usize)?;
+        let range = (offset - base) as usize..(operators.original_position() - base) as usize;
+        function.operator(&operator, range, height, added)?;
     }
     operators.finish()?;
 
@@ -167,16 +197,31 @@ pub(super) fn rewrite(
         frame: counted.then_some(i64::try_from(frame).unwrap_or(i64::MAX)),
         tested: counted || function.loops || operator_count > SMALL_LEAF,
     };
-    let scratch = function.needs_scratch.then_some(validator.len_locals());
+    let accounts = Accounts { fuel: added.account(Account::Fuel), stack: added.account(Account::Stack) };
+    let size_scratch = validator.len_locals();
+    let first_scratch = size_scratch + u32::from(function.needs_scratch);
+    let Body { numbers, pieces, segments, .. } = function;
+    let settled = numbers.decide();
+    let scratch = Scratch::new(first_scratch, &settled);
+    let known = Known { accounts, entry, size_scratch, settled, scratch };
 
     let mut encoded = Vec::with_capacity(bytes.len() * 2);
-    (groups + u32::from(scratch.is_some())).encode(&mut encoded);
+    let size_locals = function.needs_scratch.then_some(wasm_encoder::ValType::I32);
+    let scratch_types: Vec<_> = size_locals.into_iter().chain(known.scratch.types()).collect();
+    (groups + scratch_types.len() as u32).encode(&mut encoded);
     encoded.extend_from_slice(&bytes[locals]);
-    if scratch.is_some() {
+    for kind in scratch_types {
         1u32.encode(&mut encoded);
-        wasm_encoder::ValType::I32.encode(&mut encoded);
+        kind.encode(&mut encoded);
     }
-    function.encode(injected, result, &entry, scratch.unwrap_or_default(), &mut encoded);
+    Encoder { bytes, pieces: &pieces, segments: &segments, known: &known }.encode(result, &mut encoded);
+    if encoded.len() > REWRITTEN_BYTES_MAXIMUM {
+        return Err(ModuleError::TooLarge {
+            what: std::format!("the function at byte {base}, in bytes after rewriting,"),
+            size: encoded.len() as u64,
+            limit: REWRITTEN_BYTES_MAXIMUM as u64,
+        });
+    }
     encoded.as_slice().encode(output);
     Ok(validator)
 }
@@ -200,10 +245,18 @@ fn read_locals<'a>(
     Ok((groups, first..end, reader))
 }
 
-impl Body<'_> {
-    /// Takes one valid operator, which lies at `range` of the body.
-    fn operator(&mut self, operator: &Operator<'_>, range: Range<usize>) -> Result<(), ModuleError> {
+impl Body {
+    /// Takes one valid operator, which lies at `range` of the body; `height` values were on the stack before it.
+    fn operator(
+        &mut self,
+        operator: &Operator<'_>,
+        range: Range<usize>,
+        height: u32,
+        added: &mut Added,
+    ) -> Result<(), ModuleError> {
         self.charge(cost::fixed(operator));
+        let reached = self.current.is_some();
+        let value = if reached { self.numbers.operator(operator, height) } else { None };
         if self.current.is_some()
             && let Some(size) = cost::by_size(operator)
         {
@@ -221,8 +274,15 @@ impl Body<'_> {
                 self.current = None;
                 return Ok(());
             }
+            Operator::MemoryGrow { .. } if reached => {
+                self.pieces.push(Piece::Call(added.function(Grow::Memory)));
+            }
+            Operator::TableGrow { table } if reached => {
+                self.pieces.push(Piece::Call(added.function(Grow::Table(*table))));
+            }
             _ => self.copy(range),
         }
+        self.pieces.extend(value.map(Piece::Settle));
         match operator {
             Operator::Block { .. } => self.open(false, false),
             Operator::Loop { .. } => {
@@ -275,6 +335,7 @@ impl Body<'_> {
     }
 
     fn start_segment(&mut self) {
+        self.numbers.forget();
         self.current = Some(self.segments.len());
         self.pieces.push(Piece::Charge(self.segments.len()));
         self.segments.push(0);
@@ -319,26 +380,30 @@ impl Body<'_> {
             }
         }
     }
+}
 
-    fn encode(
-        &self,
-        injected: Injected,
-        result: BlockType,
-        entry: &Entry,
-        scratch: u32,
-        output: &mut Vec<u8>,
-    ) {
-        let mut pieces = self.pieces.as_slice();
+/// Writes a function of which all is known.
+struct Encoder<'a> {
+    bytes: &'a [u8],
+    pieces: &'a [Piece],
+    segments: &'a [u64],
+    known: &'a Known,
+}
+
+impl Encoder<'_> {
+    fn encode(&self, result: BlockType, output: &mut Vec<u8>) {
+        let Known { accounts, entry, size_scratch, settled, scratch } = self.known;
+        let mut pieces = self.pieces;
         // The entry's charge comes before everything else.
         if let [Piece::Charge(segment), rest @ ..] = pieces {
-            self.encode_charge(*segment, injected, output);
+            self.encode_charge(*segment, accounts, output);
             pieces = rest;
         }
         if let Some(frame) = entry.frame {
-            encode_add(injected.stack, -frame, output);
+            encode_add(accounts.stack, -frame, output);
         }
         if entry.tested {
-            encode_test(injected, output);
+            encode_test(accounts, output);
         }
         if entry.frame.is_some() {
             Instruction::Block(result).encode(output);
@@ -346,24 +411,32 @@ impl Body<'_> {
         for piece in pieces {
             match piece {
                 Piece::Copy(range) => output.extend_from_slice(&self.bytes[range.clone()]),
-                Piece::Charge(segment) => self.encode_charge(*segment, injected, output),
-                Piece::Test => encode_test(injected, output),
-                Piece::SizeCharge(size) => encode_size_charge(*size, scratch, injected, output),
+                Piece::Charge(segment) => self.encode_charge(*segment, accounts, output),
+                Piece::Test => encode_test(accounts, output),
+                Piece::SizeCharge(size) => encode_size_charge(*size, *size_scratch, accounts, output),
                 Piece::Leave(depth) if entry.frame.is_some() => Instruction::Br(*depth).encode(output),
                 Piece::Leave(_) => Instruction::Return.encode(output),
+                Piece::Call(function) => Instruction::Call(*function).encode(output),
+                Piece::Settle(value) => {
+                    if let Some(shape) = settled.get(*value as usize).copied().flatten()
+                        && let Some(scratch) = scratch.of(shape)
+                    {
+                        nan::encode_settle(shape, scratch, output);
+                    }
+                }
             }
         }
         if let Some(frame) = entry.frame {
             Instruction::End.encode(output);
-            encode_add(injected.stack, frame, output);
+            encode_add(accounts.stack, frame, output);
         }
         Instruction::End.encode(output);
     }
 
-    fn encode_charge(&self, segment: usize, injected: Injected, output: &mut Vec<u8>) {
+    fn encode_charge(&self, segment: usize, accounts: &Accounts, output: &mut Vec<u8>) {
         let cost = self.segments[segment];
         if cost > 0 {
-            encode_add(injected.fuel, -i64::try_from(cost).unwrap_or(i64::MAX), output);
+            encode_add(accounts.fuel, -i64::try_from(cost).unwrap_or(i64::MAX), output);
         }
     }
 }
@@ -382,11 +455,11 @@ fn encode_add(account: u32, amount: i64, output: &mut Vec<u8>) {
 }
 
 /// Traps if an account is below zero.
-fn encode_test(injected: Injected, output: &mut Vec<u8>) {
+fn encode_test(accounts: &Accounts, output: &mut Vec<u8>) {
     encode(
         &[
-            Instruction::GlobalGet(injected.fuel),
-            Instruction::GlobalGet(injected.stack),
+            Instruction::GlobalGet(accounts.fuel),
+            Instruction::GlobalGet(accounts.stack),
             Instruction::I64Or,
             Instruction::I64Const(0),
             Instruction::I64LtS,
@@ -399,8 +472,8 @@ fn encode_test(injected: Injected, output: &mut Vec<u8>) {
 }
 
 /// With the size operand on top of the stack: charges for it and leaves it there.
-fn encode_size_charge(size: SizeCost, scratch: u32, injected: Injected, output: &mut Vec<u8>) {
-    encode(&[Instruction::LocalTee(scratch), Instruction::GlobalGet(injected.fuel)], output);
+fn encode_size_charge(size: SizeCost, scratch: u32, accounts: &Accounts, output: &mut Vec<u8>) {
+    encode(&[Instruction::LocalTee(scratch), Instruction::GlobalGet(accounts.fuel)], output);
     Instruction::LocalGet(scratch).encode(output);
     if size == SizeCost::Pages {
         encode(
@@ -422,8 +495,8 @@ fn encode_size_charge(size: SizeCost, scratch: u32, injected: Injected, output: 
         SizeCost::Pages => encode(&[Instruction::I64Const(cost::FUEL_PER_PAGE), Instruction::I64Mul], output),
         SizeCost::Elements => {}
     }
-    encode(&[Instruction::I64Sub, Instruction::GlobalSet(injected.fuel)], output);
-    encode_test(injected, output);
+    encode(&[Instruction::I64Sub, Instruction::GlobalSet(accounts.fuel)], output);
+    encode_test(accounts, output);
 }
 
 fn encode(instructions: &[Instruction<'_>], output: &mut Vec<u8>) {

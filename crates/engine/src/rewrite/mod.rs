@@ -5,34 +5,39 @@
 //! - *validates* against a fixed set of features (`features`), with a reason and an offset for what it refuses;
 //! - *meters*: each straight-line segment pays its exact cost (`cost`) before it executes (`body`);
 //! - *bounds recursion* by a counted stack, since the host's own depth differs from host to host (`body`);
+//! - *limits growth*: `memory.grow` and `table.grow` answer -1 beyond what the host allows (`added`);
+//! - *settles NaNs*: those whose bits an engine may choose all have the same (`nan`);
 //! - *checks the imports*: nothing but the devices of [`crate::abi`], with their exact types;
 //! - turns the *start function* into the export `gh_start`, so that it runs in a step, on that step's fuel;
 //! - drops custom sections: they would describe code that has moved.
 //!
-//! NaN bits are not canonicalized here; the machine that compiles the module must do it.
-//!
-//! **Invariant: a module cannot touch its own accounts.** The pass adds the globals `gh_fuel` and `gh_stack` *behind*
-//! the module's own, and imported globals are refused, so they have the indices `n` and `n + 1` in a module that was
-//! just validated with `n` globals: no operator, export or initializer of it names them. Exporting something under a
-//! reserved name is refused, and nothing can be imported but the four device functions. Hosts find the globals by the
-//! exports that the pass adds.
+//! **Invariant: a module cannot touch its own accounts.** The pass adds the globals of [`abi::Account`], the functions
+//! that grow memory and tables, and their types *behind* the module's own. Imported globals are refused, so the globals
+//! have the indices from `n` on in a module that was just validated with `n` globals: no operator, export or initializer
+//! of it names them; and likewise the functions. Exporting something under a reserved name is refused, and nothing can
+//! be imported but the four device functions. Hosts find the globals by the exports that the pass adds.
 
+mod added;
 mod body;
 mod cost;
 mod features;
+mod nan;
+mod needs;
 
 use std::{string::ToString, vec::Vec};
 
-use wasm_encoder::{BlockType, ConstExpr, Encode, ExportKind, Module, RawSection, SectionId};
+use wasm_encoder::{BlockType, Encode, Module, RawSection, SectionId};
 use wasmparser::{
-    BinaryReader, CompositeInnerType, ExternalKind, FuncType, FuncValidatorAllocations, Imports, Parser,
-    Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
+    BinaryReader, CompositeInnerType, FuncType, FuncValidatorAllocations, Imports, Parser, Payload, TypeRef,
+    ValType, ValidPayload, Validator, WasmFeatures,
 };
 
-use crate::{InstanceLimits, ModuleError, abi};
+use crate::{ModuleError, abi};
 
+use added::Added;
 use features::FEATURES;
 pub(crate) use features::refusal;
+pub use needs::{Export, Needs, needs};
 
 /// Locals, parameters included, that a function may have: no compiler needs more, and each enlarges the frame.
 const LOCALS_MAXIMUM: u32 = 16_384;
@@ -106,10 +111,9 @@ fn run_pass(module: &[u8], config: &RewriteConfig) -> Result<Vec<u8>, ModuleErro
         pass.payload(payload)?;
         if let ValidPayload::Func(function, function_body) = valid {
             let result = pass.result_type()?;
-            let injected = pass.injected();
             let validator = function.into_validator(allocations);
             let validator =
-                body::rewrite(validator, &function_body, injected, result, config, &mut pass.code)?;
+                body::rewrite(validator, &function_body, &mut pass.added, result, config, &mut pass.code)?;
             allocations = validator.into_allocations();
         }
     }
@@ -121,12 +125,9 @@ fn run_pass(module: &[u8], config: &RewriteConfig) -> Result<Vec<u8>, ModuleErro
 struct Pass<'a> {
     sections: Sections<'a>,
     types: Vec<FuncType>,
-    /// Types added behind the module's own: no parameters, these results.
-    added_types: Vec<Vec<ValType>>,
     /// The type of each function that the module defines.
     functions: Vec<u32>,
-    globals: u32,
-    start: Option<u32>,
+    added: Added,
     /// Functions rewritten so far.
     bodies: usize,
     code: Vec<u8>,
@@ -144,9 +145,11 @@ impl<'a> Pass<'a> {
                         }
                     }
                 }
+                self.added.types = self.types.len() as u32;
             }
             Payload::ImportSection(section) => {
                 let offset = section.range().start;
+                self.added.functions += section.count();
                 for imports in section {
                     let Imports::Single(_, import) = imports? else {
                         return Err(ModuleError::Refused {
@@ -158,21 +161,22 @@ impl<'a> Pass<'a> {
                 }
             }
             Payload::FunctionSection(section) => {
+                self.added.functions += section.count();
                 for kind in section {
                     self.functions.push(kind?);
                 }
             }
-            Payload::GlobalSection(section) => self.globals = section.count(),
+            Payload::GlobalSection(section) => self.added.globals = section.count(),
             Payload::ExportSection(section) => {
                 for (offset, export) in section.into_iter_with_offsets().flatten() {
-                    if abi::RESERVED.contains(&export.name) {
+                    if abi::is_reserved(export.name) {
                         let reason =
                             std::format!("it exports `{}`, a name that only the host may use", export.name);
                         return Err(ModuleError::Refused { reason, offset });
                     }
                 }
             }
-            Payload::StartSection { func, .. } => self.start = Some(func),
+            Payload::StartSection { func, .. } => self.added.start = Some(func),
             _ => {}
         }
         Ok(())
@@ -200,10 +204,6 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn injected(&self) -> body::Injected {
-        body::Injected { fuel: self.globals, stack: self.globals + 1 }
-    }
-
     /// The results of the next function, as the type of a block; adds a type when a block cannot spell it.
     fn result_type(&mut self) -> Result<BlockType, ModuleError> {
         let kind = self.functions.get(self.bodies).and_then(|kind| self.types.get(*kind as usize));
@@ -211,20 +211,7 @@ impl<'a> Pass<'a> {
         let Some(kind) = kind else {
             return Err(ModuleError::Malformed { reason: "a function has no type".into(), offset: 0 });
         };
-        match kind.results() {
-            [] => Ok(BlockType::Empty),
-            [single] => Ok(BlockType::Result(encoded_type(*single)?)),
-            several => {
-                let index = match self.added_types.iter().position(|added| added == several) {
-                    Some(index) => index,
-                    None => {
-                        self.added_types.push(several.to_vec());
-                        self.added_types.len() - 1
-                    }
-                };
-                Ok(BlockType::FunctionType((self.types.len() + index) as u32))
-            }
-        }
+        self.added.block_type(kind.results())
     }
 
     /// Puts the module together again, in the canonical order of sections.
@@ -243,79 +230,33 @@ impl<'a> Pass<'a> {
             SectionId::Code,
             SectionId::Data,
         ] {
-            let contents = self.sections.contents[id as usize];
-            let added = match id {
-                SectionId::Type => self.encode_added_types()?,
-                SectionId::Global => Some((2, self.encode_added_globals())),
-                SectionId::Export => Some(self.encode_added_exports()),
-                SectionId::Code => {
-                    let mut data = Vec::new();
-                    self.bodies.encode(&mut data);
-                    data.extend_from_slice(&self.code);
-                    if self.bodies > 0 {
-                        module.section(&RawSection { id: id as u8, data: &data });
-                    }
-                    continue;
-                }
-                _ => None,
+            let (count, items) = match id {
+                SectionId::Type => self.added.encode_types()?,
+                SectionId::Function => self.added.encode_functions(),
+                SectionId::Global => self.added.encode_globals(),
+                SectionId::Export => self.added.encode_exports(),
+                SectionId::Code => self.added.encode_code(),
+                _ => (0, Vec::new()),
             };
-            match added {
-                None => {
-                    if let Some(data) = contents {
-                        module.section(&RawSection { id: id as u8, data });
-                    }
-                }
-                Some((count, items)) => {
-                    let data = append(contents, count, &items)?;
-                    module.section(&RawSection { id: id as u8, data: &data });
-                }
+            // The code is the only section whose own items are not the original's.
+            let code;
+            let contents = if id == SectionId::Code && self.bodies > 0 {
+                let mut data = Vec::with_capacity(self.code.len() + 5);
+                self.bodies.encode(&mut data);
+                data.extend_from_slice(&self.code);
+                code = data;
+                Some(code.as_slice())
+            } else {
+                self.sections.contents[id as usize]
+            };
+            if count > 0 {
+                let data = append(contents, count, &items)?;
+                module.section(&RawSection { id: id as u8, data: &data });
+            } else if let Some(data) = contents {
+                module.section(&RawSection { id: id as u8, data });
             }
         }
         Ok(module.finish())
-    }
-
-    fn encode_added_types(&self) -> Result<Option<(u32, Vec<u8>)>, ModuleError> {
-        if self.added_types.is_empty() {
-            return Ok(None);
-        }
-        /// The byte that starts a function type.
-        const FUNCTION: u8 = 0x60;
-        let mut items = Vec::new();
-        for results in &self.added_types {
-            items.extend([FUNCTION, 0]);
-            results.len().encode(&mut items);
-            for result in results {
-                encoded_type(*result)?.encode(&mut items);
-            }
-        }
-        Ok(Some((self.added_types.len() as u32, items)))
-    }
-
-    /// Both start at zero, so that nothing runs before a host has given fuel and stack.
-    fn encode_added_globals(&self) -> Vec<u8> {
-        let mut items = Vec::new();
-        for _account in [abi::FUEL, abi::STACK] {
-            let val_type = wasm_encoder::ValType::I64;
-            wasm_encoder::GlobalType { val_type, mutable: true, shared: false }.encode(&mut items);
-            ConstExpr::i64_const(0).encode(&mut items);
-        }
-        items
-    }
-
-    fn encode_added_exports(&self) -> (u32, Vec<u8>) {
-        let injected = self.injected();
-        let mut exports = std::vec![
-            (abi::FUEL, ExportKind::Global, injected.fuel),
-            (abi::STACK, ExportKind::Global, injected.stack),
-        ];
-        exports.extend(self.start.map(|function| (abi::START, ExportKind::Func, function)));
-        let mut items = Vec::new();
-        for (name, kind, index) in &exports {
-            name.encode(&mut items);
-            kind.encode(&mut items);
-            index.encode(&mut items);
-        }
-        (exports.len() as u32, items)
     }
 }
 
@@ -357,113 +298,4 @@ fn encoded_type(kind: ValType) -> Result<wasm_encoder::ValType, ModuleError> {
 pub(crate) fn signature(function: &FuncType) -> std::string::String {
     let list = |types: &[ValType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     std::format!("({}) -> ({})", list(function.params()), list(function.results()))
-}
-
-/// What a host must know of a module to run it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// Bytes of memory that an instance starts with.
-    pub memory_bytes: u64,
-    /// Elements of all tables that an instance starts with.
-    pub table_elements: u64,
-}
-
-impl Needs {
-    /// Fails when an instance within these limits cannot even start.
-    ///
-    /// # Errors
-    /// [`ModuleError::TooLarge`].
-    pub fn check(&self, limits: &InstanceLimits) -> Result<(), ModuleError> {
-        let too_large = |what: &str, size, limit| ModuleError::TooLarge { what: what.into(), size, limit };
-        if self.memory_bytes > limits.memory_bytes {
-            return Err(too_large(
-                "the memory that the module starts with, in bytes,",
-                self.memory_bytes,
-                limits.memory_bytes,
-            ));
-        }
-        if self.table_elements > limits.table_elements {
-            return Err(too_large(
-                "the number of table elements that the module starts with",
-                self.table_elements,
-                limits.table_elements,
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Checks that a valid module exports what every process needs, and reads how much it needs. For whoever implements a
-/// [`crate::Machine`].
-///
-/// # Errors
-/// [`ModuleError::MissingExport`], [`ModuleError::WrongSignature`].
-pub fn needs(module: &[u8]) -> Result<Needs, ModuleError> {
-    let mut needs = Needs::default();
-    let mut types = Vec::new();
-    let mut functions: Vec<u32> = Vec::new();
-    let (mut has_memory, mut allocate) = (false, None);
-    for payload in Parser::new(0).parse_all(module) {
-        match payload? {
-            Payload::TypeSection(section) => {
-                for group in section {
-                    for kind in group?.into_types() {
-                        if let CompositeInnerType::Func(function) = kind.composite_type.inner {
-                            types.push(function);
-                        }
-                    }
-                }
-            }
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    if let TypeRef::Func(kind) = import?.ty {
-                        functions.push(kind);
-                    }
-                }
-            }
-            Payload::FunctionSection(section) => {
-                for kind in section {
-                    functions.push(kind?);
-                }
-            }
-            Payload::TableSection(section) => {
-                for table in section {
-                    needs.table_elements = needs.table_elements.saturating_add(table?.ty.initial);
-                }
-            }
-            Payload::MemorySection(section) => {
-                for memory in section {
-                    needs.memory_bytes = memory?.initial.saturating_mul(crate::PAGE_BYTES);
-                }
-            }
-            Payload::ExportSection(section) => {
-                for export in section {
-                    let export = export?;
-                    match (export.name, export.kind) {
-                        (abi::MEMORY, ExternalKind::Memory) => has_memory = true,
-                        (abi::ALLOCATE, ExternalKind::Func) => allocate = Some(export.index),
-                        _ => {}
-                    }
-                }
-            }
-            Payload::CodeSectionStart { .. } => break,
-            _ => {}
-        }
-    }
-    if !has_memory {
-        return Err(ModuleError::MissingExport { name: abi::MEMORY.into() });
-    }
-    let Some(allocate) = allocate else {
-        return Err(ModuleError::MissingExport { name: abi::ALLOCATE.into() });
-    };
-    let (parameters, results) = abi::ALLOCATE_SIGNATURE;
-    let expected = FuncType::new(parameters.iter().copied(), results.iter().copied());
-    match functions.get(allocate as usize).and_then(|kind| types.get(*kind as usize)) {
-        Some(found) if *found == expected => Ok(needs),
-        found => Err(ModuleError::WrongSignature {
-            item: std::format!("the export {}", abi::ALLOCATE),
-            expected: signature(&expected),
-            found: found.map(signature).unwrap_or_default(),
-        }),
-    }
 }

@@ -1,11 +1,11 @@
 //! The list of promises, and all of them but those on fuel.
 
 use glasshouse_devices::{Context, ContextLimits, LogLine, TrapKind};
-use glasshouse_engine::{InstanceLimits, Machine, ModuleError, abi::STACK_BYTES, describe_tools};
+use glasshouse_engine::{Instance, InstanceLimits, Machine, ModuleError, abi::STACK_BYTES, describe_tools};
 
 use crate::fixture::{
-    ALLOCATE, PLENTY, context, entry, guest, guest_with_devices, instantiate, instantiate_within, module,
-    packed, refusal, resume, returned, run, start, trap,
+    ALLOCATE, PLENTY, context, entry, entry_with, guest, guest_with_devices, instantiate, instantiate_within,
+    module, packed, refusal, resume, returned, run, start, trap, words_of,
 };
 
 /// Hands every case to a macro.
@@ -30,13 +30,15 @@ macro_rules! for_each_case {
             cases::input_reaches_the_guest_and_output_the_host,
             cases::memory_and_globals_live_from_step_to_step,
             cases::instances_share_nothing,
-            cases::traps_are_told_apart,
+            cases::many_instances_come_and_go,
+            cases::traps_are_told_apart_in_the_same_words,
             cases::a_trapped_process_runs_no_further_step,
             cases::returned_locations_are_checked,
             cases::a_bad_allocation_is_reported,
             cases::an_output_over_the_limit_is_refused,
             cases::missing_and_mistyped_entries_are_reported,
             cases::devices_act_on_the_context_of_the_process,
+            cases::many_random_bytes_are_the_same_stream,
             cases::misused_devices_stop_the_step,
             cases::device_bytes_are_paid_for,
             cases::deep_recursion_overflows_the_counted_stack_at_the_same_depth,
@@ -48,7 +50,11 @@ macro_rules! for_each_case {
             cases::exports_that_every_process_needs_are_checked,
             cases::modules_that_start_too_large_are_refused,
             cases::data_that_does_not_fit_is_refused_at_the_start,
-            cases::every_number_that_is_not_one_has_the_same_bits,
+            numbers::every_number_that_is_not_one_has_the_same_bits,
+            numbers::every_lane_that_is_no_number_has_the_same_bits,
+            numbers::bits_that_are_only_moved_are_kept,
+            numbers::results_of_arithmetic_are_settled_wherever_they_are_seen,
+            numbers::settled_numbers_cost_no_fuel,
             cases::a_module_without_tools_describes_none,
         }
     };
@@ -92,25 +98,60 @@ pub fn instances_share_nothing<M: Machine>(machine: &M) {
     assert_eq!(returned(&b.step(&start("run", b""), &mut context(), PLENTY)), [1]);
 }
 
-pub fn traps_are_told_apart<M: Machine>(machine: &M) {
-    for (body, kind) in [
-        ("unreachable", TrapKind::Unreachable),
-        ("(drop (memory.grow (i32.const 65535))) unreachable", TrapKind::OutOfMemory),
-        ("(drop (i32.load (i32.const -1)))", TrapKind::OutOfBounds),
-        ("(i64.store (i32.const 65529) (i64.const 0))", TrapKind::OutOfBounds),
-        ("(memory.fill (i32.const 65536) (i32.const 0) (i32.const 1))", TrapKind::OutOfBounds),
-        ("(memory.copy (i32.const 0) (i32.const 1) (i32.const -1))", TrapKind::OutOfBounds),
-        ("(drop (table.get 0 (i32.const 4)))", TrapKind::OutOfBounds),
-        ("(call_indirect (i32.const 4))", TrapKind::OutOfBounds),
-        ("(call_indirect (i32.const 0))", TrapKind::IndirectCall),
-        ("(table.set 0 (i32.const 0) (ref.func 0)) (call_indirect (i32.const 0))", TrapKind::IndirectCall),
-        ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", TrapKind::DivideByZero),
-        ("(drop (i64.rem_u (i64.const 1) (i64.const 0)))", TrapKind::DivideByZero),
-        ("(drop (i32.div_s (i32.const 0x80000000) (i32.const -1)))", TrapKind::IntegerOverflow),
-        ("(drop (i32.trunc_f32_s (f32.const nan)))", TrapKind::BadConversion),
-        ("(drop (i32.trunc_f64_s (f64.const 1e30)))", TrapKind::IntegerOverflow),
+pub fn many_instances_come_and_go<M: Machine>(machine: &M) {
+    // More than there are places for reserved address space in some hosts.
+    const INSTANCES: u32 = 300;
+    let module = machine.compile(&guest(ECHO)).unwrap();
+    for number in 0..INSTANCES {
+        let mut instance = machine.instantiate(&module, InstanceLimits::default()).unwrap();
+        let input = number.to_le_bytes();
+        assert_eq!(returned(&instance.step(&start("run", &input), &mut context(), PLENTY)), input);
+    }
+}
+
+pub fn traps_are_told_apart_in_the_same_words<M: Machine>(machine: &M) {
+    const BOUNDS: &str = "the guest accessed its memory or a table out of bounds";
+    const SLOT: &str =
+        "the guest called through a table slot that is empty or holds a function of another type";
+    const ZERO: &str = "the guest divided an integer by zero";
+    const FIT: &str = "the guest divided or converted a number to an integer that cannot hold the result";
+    for (body, kind, words) in [
+        ("unreachable", TrapKind::Unreachable, "the guest executed `unreachable`, as a panic does"),
+        (
+            "(drop (memory.grow (i32.const 65535))) unreachable",
+            TrapKind::OutOfMemory,
+            "the guest needed more memory than it may have",
+        ),
+        ("(drop (i32.load (i32.const -1)))", TrapKind::OutOfBounds, BOUNDS),
+        ("(i64.store (i32.const 65529) (i64.const 0))", TrapKind::OutOfBounds, BOUNDS),
+        ("(v128.store (i32.const 65521) (v128.const i64x2 0 0))", TrapKind::OutOfBounds, BOUNDS),
+        ("(memory.fill (i32.const 65536) (i32.const 0) (i32.const 1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(memory.copy (i32.const 0) (i32.const 1) (i32.const -1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(memory.init $d (i32.const 0) (i32.const 3) (i32.const 1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(table.init 0 $e (i32.const 0) (i32.const 1) (i32.const 1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(table.init 0 $e (i32.const 4) (i32.const 0) (i32.const 1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(table.copy (i32.const 0) (i32.const 4) (i32.const 1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(table.fill 0 (i32.const 4) (ref.null func) (i32.const 1))", TrapKind::OutOfBounds, BOUNDS),
+        ("(drop (table.get 0 (i32.const 4)))", TrapKind::OutOfBounds, BOUNDS),
+        ("(table.set 0 (i32.const 4) (ref.null func))", TrapKind::OutOfBounds, BOUNDS),
+        ("(call_indirect (i32.const 4))", TrapKind::OutOfBounds, BOUNDS),
+        ("(call_indirect (i32.const 0))", TrapKind::IndirectCall, SLOT),
+        (
+            "(table.set 0 (i32.const 0) (ref.func 0)) (call_indirect (i32.const 0))",
+            TrapKind::IndirectCall,
+            SLOT,
+        ),
+        ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", TrapKind::DivideByZero, ZERO),
+        ("(drop (i64.rem_u (i64.const 1) (i64.const 0)))", TrapKind::DivideByZero, ZERO),
+        ("(drop (i32.div_s (i32.const 0x80000000) (i32.const -1)))", TrapKind::IntegerOverflow, FIT),
+        ("(drop (i32.trunc_f32_s (f32.const nan)))", TrapKind::IntegerOverflow, FIT),
+        ("(drop (i32.trunc_f64_s (f64.const 1e30)))", TrapKind::IntegerOverflow, FIT),
+        ("(drop (i64.trunc_f64_u (f64.const -1)))", TrapKind::IntegerOverflow, FIT),
     ] {
-        assert_eq!(trap(&run(machine, &entry(body), 1 << 40)).0, kind, "{body}");
+        let guest = entry_with(r#"(data $d "abc") (elem $e func 0)"#, body);
+        let report = run(machine, &guest, 1 << 40);
+        assert_eq!(trap(&report).0, kind, "{body}");
+        assert_eq!(words_of(&report), words, "{body}");
     }
 }
 
@@ -192,6 +233,21 @@ pub fn devices_act_on_the_context_of_the_process<M: Machine>(machine: &M) {
         // 4 + 3 + 4 + 3 + 1 operators, and the bytes of random_fill, log and emit.
         assert_eq!(report.fuel_used, 1 + 14 + 8 + 5 + 2);
     }
+}
+
+pub fn many_random_bytes_are_the_same_stream<M: Machine>(machine: &M) {
+    let guest = module(
+        r#"(import "glasshouse" "random_fill" (func $random_fill (param i32 i32)))
+        (memory (export "memory") 4)
+        (func (export "gh_allocate") (param i32) (result i32) i32.const 0)
+        (func (export "run") (param i32 i32) (result i64)
+            (call $random_fill (i32.const 0) (i32.const 200003))
+            (call $random_fill (i32.const 200003) (i32.const 5)) (i64.const 200008))"#,
+    );
+    let (mut expected, mut random) = (vec![0; 200_008], Context::new(17, [3; 32]));
+    random.random_fill(&mut expected[..200_003]);
+    random.random_fill(&mut expected[200_003..]);
+    assert!(returned(&run(machine, &guest, PLENTY)) == expected);
 }
 
 pub fn misused_devices_stop_the_step<M: Machine>(machine: &M) {
@@ -411,23 +467,6 @@ pub fn data_that_does_not_fit_is_refused_at_the_start<M: Machine>(machine: &M) {
         let result = instantiate_within(machine, &guest(fields), InstanceLimits::default());
         assert!(matches!(result.err(), Some(ModuleError::Start { .. })), "{fields}");
     }
-}
-
-pub fn every_number_that_is_not_one_has_the_same_bits<M: Machine>(machine: &M) {
-    let guest = guest(
-        r#"(func (export "run") (param i32 i32) (result i64)
-            (f32.store (i32.const 0) (f32.div (f32.load (i32.const 100)) (f32.load (i32.const 100))))
-            (f32.store (i32.const 4) (f32.add (f32.reinterpret_i32 (i32.const 0xffc12345)) (f32.load (i32.const 100))))
-            (f64.store (i32.const 8) (f64.sqrt (f64.const -1)))
-            (i64.const 16))"#,
-    );
-    let report = run(machine, &guest, PLENTY);
-    let expected = [
-        &0x7fc0_0000u32.to_le_bytes()[..],
-        &0x7fc0_0000u32.to_le_bytes(),
-        &0x7ff8_0000_0000_0000u64.to_le_bytes(),
-    ];
-    assert_eq!(returned(&report), expected.concat());
 }
 
 pub fn a_module_without_tools_describes_none<M: Machine>(_machine: &M) {

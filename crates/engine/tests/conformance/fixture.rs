@@ -38,8 +38,13 @@ pub fn guest_with_devices(fields: &str) -> Vec<u8> {
 
 /// A guest whose entry `run` has this body and returns no bytes. `$a` and `$b` are locals.
 pub fn entry(body: &str) -> Vec<u8> {
+    entry_with("", body)
+}
+
+/// The same beside these fields.
+pub fn entry_with(fields: &str, body: &str) -> Vec<u8> {
     guest(&format!(
-        r#"(table 4 funcref) (global $g (mut i32) (i32.const 0))
+        r#"{fields} (table 4 funcref) (global $g (mut i32) (i32.const 0))
         (func (export "run") (param $pointer i32) (param $length i32) (result i64) (local $a i32) (local $b i32)
         {body} i64.const 0)"#
     ))
@@ -61,7 +66,7 @@ pub fn resume(input: &[u8]) -> StepCall {
     StepCall::Resume { input: input.to_vec() }
 }
 
-pub fn instantiate<M: Machine>(machine: &M, module: &[u8]) -> Box<dyn Instance> {
+pub fn instantiate<M: Machine>(machine: &M, module: &[u8]) -> M::Instance {
     instantiate_within(machine, module, InstanceLimits::default()).unwrap()
 }
 
@@ -69,7 +74,7 @@ pub fn instantiate_within<M: Machine>(
     machine: &M,
     module: &[u8],
     limits: InstanceLimits,
-) -> Result<Box<dyn Instance>, ModuleError> {
+) -> Result<M::Instance, ModuleError> {
     machine.instantiate(&machine.compile(module).unwrap(), limits)
 }
 
@@ -82,6 +87,14 @@ pub fn run<M: Machine>(machine: &M, module: &[u8], fuel: u64) -> StepReport {
 pub fn trap(report: &StepReport) -> (TrapKind, u64) {
     match &report.outcome {
         StepOutcome::Trapped { kind, .. } => (*kind, report.fuel_used),
+        StepOutcome::Returned(bytes) => panic!("the step returned {bytes:?}"),
+    }
+}
+
+/// How a step was stopped, in words.
+pub fn words_of(report: &StepReport) -> &str {
+    match &report.outcome {
+        StepOutcome::Trapped { message, .. } => message,
         StepOutcome::Returned(bytes) => panic!("the step returned {bytes:?}"),
     }
 }

@@ -3,6 +3,7 @@
 mod cases;
 mod fixture;
 mod fuel;
+mod numbers;
 
 use glasshouse_engine::native::Wasmtime;
 

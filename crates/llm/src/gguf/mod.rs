@@ -12,12 +12,10 @@ mod value;
 mod write;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
-
 use crate::LlmError;
+use crate::host::FileMap;
 use parse::Reader;
 pub use parse::{DEFAULT_ALIGNMENT, MAGIC, VERSION};
 pub use types::{I2S_TRAILER_BYTES, TensorInfo, TensorType};
@@ -26,7 +24,7 @@ pub use write::{GgufWriter, MetadataValue, TensorSpecification};
 
 /// Where the bytes of a file are.
 enum Storage {
-    Map(Mmap),
+    Map(FileMap),
     Owned(Vec<u8>),
     Static(&'static [u8]),
 }
@@ -54,21 +52,16 @@ impl Gguf {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LlmError> {
         let path = path.as_ref();
         let fail = |source| LlmError::Open { path: path.to_owned(), source };
-        let file = File::open(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
-        if metadata.is_dir() {
-            return Err(fail(std::io::Error::other("it is a directory")));
-        }
-        if metadata.len() == 0 {
+        // An empty file cannot be mapped everywhere.
+        let metadata = std::fs::metadata(path).map_err(fail)?;
+        if metadata.is_file() && metadata.len() == 0 {
             return Err(LlmError::Format { offset: 0, problem: "it is empty".into() });
         }
-        // SAFETY: the map is read-only and private to this value. Another process that shortens the file while it
-        // is mapped ends this process by a signal; that is the accepted cost of mapping models, as in other engines.
-        let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
-        Self::from_storage(Storage::Map(map))
+        Self::from_storage(Storage::Map(FileMap::open(path).map_err(fail)?))
     }
 
-    /// Reads a file that is in memory.
+    /// Reads a file that is in memory. A model loaded from it rearranges its weights where they are, if nobody else
+    /// holds it: they are in memory once.
     pub fn from_vec(bytes: Vec<u8>) -> Result<Self, LlmError> {
         Self::from_storage(Storage::Owned(bytes))
     }
@@ -110,23 +103,28 @@ impl Gguf {
 
     /// The bytes of `tensor`, which is one of this file's.
     pub fn tensor_bytes(&self, tensor: &TensorInfo) -> &[u8] {
-        let start = usize::try_from(tensor.offset).unwrap_or(usize::MAX);
-        let end = start.saturating_add(usize::try_from(tensor.bytes).unwrap_or(usize::MAX));
-        self.bytes().get(start..end).unwrap_or_default()
+        self.bytes().get(Self::tensor_range(tensor)).unwrap_or_default()
     }
 
-    /// Tells the system that the pages of `tensor` are not needed any more: they are dropped from this process's
+    /// The bytes of `tensor` to be rearranged, if they are this value's own memory.
+    pub(crate) fn own_tensor_bytes(&mut self, tensor: &TensorInfo) -> Option<&mut [u8]> {
+        match &mut self.storage {
+            Storage::Owned(bytes) => bytes.get_mut(Self::tensor_range(tensor)),
+            Storage::Map(_) | Storage::Static(_) => None,
+        }
+    }
+
+    /// Tells the system that the bytes of `tensor` are not needed any more: they are dropped from this process's
     /// memory, and read again from the file if they are touched. Does nothing for files that are not mapped.
     pub fn release(&self, tensor: &TensorInfo) {
-        #[cfg(target_os = "linux")]
         if let Storage::Map(map) = &self.storage {
-            let (offset, length) = (tensor.offset as usize, tensor.bytes as usize);
-            // SAFETY: the map is read-only and backed by a file, so dropped pages come back with the same bytes.
-            // A failure leaves the pages where they are, which only costs memory.
-            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, length) };
+            map.release(Self::tensor_range(tensor));
         }
-        #[cfg(not(target_os = "linux"))]
-        let _ = tensor;
+    }
+
+    fn tensor_range(tensor: &TensorInfo) -> std::ops::Range<usize> {
+        let start = usize::try_from(tensor.offset).unwrap_or(usize::MAX);
+        start..start.saturating_add(usize::try_from(tensor.bytes).unwrap_or(usize::MAX))
     }
 
     fn missing(key: &str) -> LlmError {

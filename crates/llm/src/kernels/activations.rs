@@ -22,6 +22,8 @@ pub(crate) struct Activations {
     scales: Vec<f32>,
     /// Sums of values. Blocks: `[tokens][columns / 32]`. Token: `[tokens][columns / 128]`.
     sums: Vec<i32>,
+    /// The values as the kernels want them besides, `[tokens][columns / 2]` if they do.
+    arranged: Vec<i32>,
 }
 
 impl Activations {
@@ -35,6 +37,7 @@ impl Activations {
             values: vec![0; tokens * columns],
             scales: vec![0.0; tokens * scales_each],
             sums: vec![0; tokens * sums_each],
+            arranged: Vec::new(),
         };
         for (token, x) in x.chunks_exact(columns).enumerate() {
             let values = &mut out.values[token * columns..][..columns];
@@ -45,6 +48,7 @@ impl Activations {
                 Precision::Token => scales[0] = kernels.quantize_token(x, values, sums),
             }
         }
+        out.arranged = kernels.arrange(&out.values);
         out
     }
 
@@ -63,6 +67,17 @@ impl Activations {
     /// Elements of a token.
     pub fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// The values of token `token` as the kernels want them besides; empty if they do not, or if the activations
+    /// were made by other kernels.
+    #[inline]
+    #[cfg_attr(
+        not(all(target_arch = "wasm32", target_feature = "simd128")),
+        expect(dead_code, reason = "only the kernels of WebAssembly SIMD arrange values")
+    )]
+    pub fn arranged(&self, token: usize) -> &[i32] {
+        self.arranged.get(token * self.columns / 2..(token + 1) * self.columns / 2).unwrap_or_default()
     }
 
     /// Values, scales and sums of token `token`.

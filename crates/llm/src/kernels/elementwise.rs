@@ -160,6 +160,12 @@ pub(crate) fn quantize_blocks(x: &[f32], values: &mut [i8], scales: &mut [f32], 
     }
 }
 
+/// What kernels want of quantized values besides the values: most want nothing.
+#[inline(always)]
+pub(crate) fn arrange(_: &[i8]) -> Vec<i32> {
+    Vec::new()
+}
+
 /// Smallest magnitude that BitNet scales to full range; keeps a zero vector from dividing by zero.
 const SMALLEST_LARGEST: f32 = 1e-5;
 

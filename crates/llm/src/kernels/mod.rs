@@ -2,7 +2,7 @@
 //!
 //! - [`Kernels`]: the chosen instruction set; its methods are the only way to a kernel.
 //! - [`Activations`]: a batch of tokens quantized to 8 bits.
-//! - `scalar`: the definition. `avx2`: the same bits, faster. `elementwise`: loops shared by both.
+//! - `scalar`: the definition. `avx2`, `simd128`: the same bits, faster. `elementwise`: loops shared by all.
 //!
 //! Quantized matrices are row-interleaved: eight rows make a group, each 32-byte vector of a group holds four bytes
 //! of every row, so that a SIMD lane of 32 bits is one row:
@@ -22,8 +22,8 @@ mod activations;
 mod avx2;
 mod elementwise;
 mod scalar;
-#[cfg(test)]
-mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 
 pub(crate) use activations::{Activations, Precision};
 
@@ -72,6 +72,9 @@ enum InstructionSet {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// What WebAssembly code may use is decided when it is compiled.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
 }
 
 /// The instruction set that kernels run on. Which one it is never changes a result.
@@ -92,6 +95,8 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Avx2` is only constructed by `detect`, after the CPU said that it has AVX2 and F16C.
             InstructionSet::Avx2 => unsafe { avx2::$name($($argument),*) },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => simd128::$name($($argument),*),
         }
     };
 }
@@ -114,6 +119,9 @@ impl Kernels {
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
             return Self(InstructionSet::Avx2);
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return Self(InstructionSet::Simd128);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         Self::scalar()
     }
 
@@ -123,6 +131,8 @@ impl Kernels {
             InstructionSet::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => "AVX2",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => simd128::NAME,
         }
     }
 
@@ -215,6 +225,11 @@ impl Kernels {
     /// `x += y`.
     pub(crate) fn add(self, x: &mut [f32], y: &[f32]) {
         dispatch!(self, add(x, y));
+    }
+
+    /// What these kernels want of quantized values besides the values: two words for each four, or nothing.
+    fn arrange(self, values: &[i8]) -> Vec<i32> {
+        dispatch!(self, arrange(values))
     }
 
     fn quantize_blocks(self, x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {

@@ -1,8 +1,8 @@
 //! The `clock` service: the host's wall clock, or a fixed time for runs that must repeat exactly.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use glasshouse_protocol::ClockReading;
+
+use crate::host;
 
 /// Where the time comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,12 +19,7 @@ impl Clock {
     pub fn read(self) -> ClockReading {
         let unix_milliseconds = match self {
             Self::Fixed(milliseconds) => milliseconds,
-            Self::Host => match SystemTime::now().duration_since(UNIX_EPOCH) {
-                Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-                Err(before) => {
-                    i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |before| -before)
-                }
-            },
+            Self::Host => host::unix_milliseconds(),
         };
         ClockReading { unix_milliseconds }
     }

@@ -2,7 +2,7 @@
 //!
 //! - [`Services`]: all of them, and the dispatch from a request to its service.
 //! - [`ModelService`]: text generation, one session per process.
-//! - [`Files`], [`Mount`]: the mounted directories.
+//! - [`FileSystem`]: the files that the host grants, if any.
 //! - [`Clock`]: the wall clock.
 //!
 //! A request reaches this module only after the kernel found its service among the process's grants.
@@ -11,16 +11,23 @@ mod clock;
 mod files;
 mod model;
 
+use std::sync::{Arc, atomic::AtomicBool};
+
 use glasshouse_kernel::{Capability, ProcessId};
 use glasshouse_memory::{MemoryError, MemoryStore};
 use glasshouse_protocol::{ErrorData, FoundMemory, Request, StoredMemory};
 use serde::Serialize;
 
 pub use clock::Clock;
-pub use files::{Files, Mount};
-pub use model::ModelService;
+pub use files::{FileSystem, NoFiles};
+pub use model::{Generating, ModelService};
+
+use model::Begun;
 
 use crate::Observer;
+
+/// A service's answer: JSON, or what went wrong as data for the process that asked.
+pub type Answer = Result<Vec<u8>, ErrorData>;
 
 /// More memories than this are of no use in a prompt.
 const MAXIMUM_FOUND_MEMORIES: u32 = 50;
@@ -49,33 +56,50 @@ impl ServiceCall<'_> {
 pub struct Services {
     /// Text generation; without a model, such requests are answered with an error.
     pub model: Option<ModelService>,
-    /// The mounted directories.
-    pub files: Files,
+    /// The files that the host grants.
+    pub files: Box<dyn FileSystem>,
     /// The wall clock.
     pub clock: Clock,
     /// Long-term memory.
     pub memory: MemoryStore,
+    /// Set by the person to stop the run.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What performing a request came to.
+pub enum Performed {
+    /// The answer. An error is data for the process that asked; the run goes on.
+    Answer(Answer),
+    /// Text is being generated: [`Services::advance`] it.
+    Generating(Generating),
 }
 
 impl Services {
-    /// Performs a request: its answer as JSON.
-    ///
-    /// # Errors
-    /// Whatever went wrong, as data for the process that asked; the run goes on.
-    pub fn perform(
-        &mut self,
-        call: &ServiceCall<'_>,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<u8>, ErrorData> {
-        let request = call.request()?;
+    /// Performs a request, or begins to.
+    pub fn perform(&mut self, call: &ServiceCall<'_>) -> Performed {
+        let request = match call.request() {
+            Ok(request) => request,
+            Err(error) => return Performed::Answer(Err(error)),
+        };
+        match self.model.as_mut().and_then(|model| model.begin(call, &request)) {
+            Some(Begun::Answer(answer)) => Performed::Answer(answer),
+            Some(Begun::Generating(generating)) => Performed::Generating(generating),
+            None => Performed::Answer(self.answer(call, request)),
+        }
+    }
+
+    /// Does one piece of a generation: the answer once there is one.
+    pub fn advance(&mut self, generating: &mut Generating, observer: &mut dyn Observer) -> Option<Answer> {
+        match &mut self.model {
+            Some(model) => model.advance(generating, None, observer),
+            None => Some(Err(no_model())),
+        }
+    }
+
+    /// Answers a request that no generation is needed for.
+    fn answer(&mut self, call: &ServiceCall<'_>, request: Request) -> Answer {
         match request {
-            Request::Generate(_) | Request::DescribeModel {} => {
-                let model =
-                    self.model.as_mut().and_then(|model| model.answer(call, &request, None, observer));
-                model.unwrap_or_else(|| {
-                    Err(ErrorData::new("no_model", "no model is loaded; start with --model FILE"))
-                })
-            }
+            Request::Generate(_) | Request::DescribeModel {} => Err(no_model()),
             Request::ReadClock {} => json(&self.clock.read()),
             Request::ReadFile { path } => json(&self.files.read(call.grants, &path)?),
             Request::WriteFile { path, content } => json(&self.files.write(call.grants, &path, &content)?),
@@ -110,10 +134,14 @@ impl Services {
     }
 }
 
+fn no_model() -> ErrorData {
+    ErrorData::new("no_model", "no model is loaded; start with --model FILE")
+}
+
 fn memory_error(error: &MemoryError) -> ErrorData {
     ErrorData::from_error(error.code(), error)
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, ErrorData> {
+fn json<T: Serialize>(value: &T) -> Answer {
     serde_json::to_vec(value).map_err(|error| ErrorData::from_error("bad_answer", &error))
 }

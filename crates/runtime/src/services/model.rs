@@ -10,10 +10,10 @@ use std::{
 };
 
 use glasshouse_kernel::ProcessId;
-use glasshouse_llm::{LoadedModel, Session, TokenEvent};
-use glasshouse_protocol::{ErrorData, GenerateRequest, GenerateResponse, Request};
+use glasshouse_llm::{Generation, LlmError, LoadedModel, Session, TokenEvent};
+use glasshouse_protocol::{ErrorData, Request};
 
-use super::{ServiceCall, json};
+use super::{Answer, ServiceCall, json};
 use crate::Observer;
 
 /// Generates text for processes.
@@ -23,58 +23,101 @@ pub struct ModelService {
     stop: Arc<AtomicBool>,
 }
 
+/// A generation that is going on.
+pub struct Generating {
+    process: ProcessId,
+    generation: Generation,
+    generated: u32,
+}
+
+/// What a request of the model comes to.
+pub(crate) enum Begun {
+    /// The answer is there.
+    Answer(Answer),
+    /// It takes time: [`ModelService::advance`] it.
+    Generating(Generating),
+}
+
 impl ModelService {
     /// A service on `model`; generation ends early once `stop` is set.
     pub fn new(model: Arc<LoadedModel>, stop: Arc<AtomicBool>) -> Self {
         Self { model, sessions: BTreeMap::new(), stop }
     }
 
-    /// Answers a `model.*` request as JSON; `None` when it is for another service. Generation stops early after
+    /// Takes a `model.*` request; `None` when it is for another service.
+    pub(crate) fn begin(&mut self, call: &ServiceCall<'_>, request: &Request) -> Option<Begun> {
+        Some(match request {
+            Request::Generate(request) => {
+                let process = call.process;
+                let session =
+                    self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
+                match session.start(request, call.seed) {
+                    Ok(generation) => {
+                        Begun::Generating(Generating { process, generation, generated: 0 })
+                    }
+                    Err(error) => Begun::Answer(Err(failure(&error))),
+                }
+            }
+            Request::DescribeModel {} => Begun::Answer(json(self.model.description())),
+            _ => return None,
+        })
+    }
+
+    /// Evaluates a part of the prompt or chooses a token: the answer once there is one. Generation stops early after
     /// `maximum` tokens, if given: where a recorded run was stopped.
+    pub(crate) fn advance(
+        &mut self,
+        generating: &mut Generating,
+        maximum: Option<u32>,
+        observer: &mut dyn Observer,
+    ) -> Option<Answer> {
+        let Generating { process, generation, generated } = generating;
+        let session =
+            self.sessions.entry(*process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
+        let stop = &self.stop;
+        if *generated == 0 && (stop.load(Ordering::Relaxed) || maximum == Some(0)) {
+            return Some(generation.cancel(session).map_err(|error| failure(&error)).and_then(|cut| json(&cut)));
+        }
+        let mut on_token = |token: &TokenEvent<'_>| {
+            observer.token(*process, token);
+            *generated += 1;
+            if stop.load(Ordering::Relaxed) || maximum == Some(*generated) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        match generation.advance(session, &mut on_token) {
+            Ok(response) => response.as_ref().map(json),
+            Err(error) => Some(Err(failure(&error))),
+        }
+    }
+
+    /// Answers a `model.*` request, however long it takes; `None` when it is for another service.
     pub(crate) fn answer(
         &mut self,
         call: &ServiceCall<'_>,
         request: &Request,
         maximum: Option<u32>,
         observer: &mut dyn Observer,
-    ) -> Option<Result<Vec<u8>, ErrorData>> {
-        Some(match request {
-            Request::Generate(request) => self
-                .generate(call.process, request, call.seed, maximum, observer)
-                .and_then(|answer| json(&answer)),
-            Request::DescribeModel {} => json(self.model.description()),
-            _ => return None,
-        })
-    }
-
-    /// Generates the next message of the process's conversation.
-    fn generate(
-        &mut self,
-        process: ProcessId,
-        request: &GenerateRequest,
-        seed: u64,
-        maximum: Option<u32>,
-        observer: &mut dyn Observer,
-    ) -> Result<GenerateResponse, ErrorData> {
-        let session = self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
-        let stop = &self.stop;
-        let mut generated = 0;
-        let mut on_token = |token: &TokenEvent<'_>| {
-            observer.token(process, token);
-            generated += 1;
-            if stop.load(Ordering::Relaxed) || maximum == Some(generated) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+    ) -> Option<Answer> {
+        let mut generating = match self.begin(call, request)? {
+            Begun::Answer(answer) => return Some(answer),
+            Begun::Generating(generating) => generating,
         };
-        session
-            .generate(request, seed, &mut on_token)
-            .map_err(|error| ErrorData::from_error(error.code(), &error))
+        loop {
+            if let Some(answer) = self.advance(&mut generating, maximum, observer) {
+                return Some(answer);
+            }
+        }
     }
 
     /// Drops the session of a process that ended.
     pub fn release(&mut self, process: ProcessId) {
         self.sessions.remove(&process);
     }
+}
+
+fn failure(error: &LlmError) -> ErrorData {
+    ErrorData::from_error(error.code(), error)
 }

@@ -500,5 +500,6 @@ shared! {
     squared_relu_multiply(gate: &mut [f32], up: &[f32]);
     add(x: &mut [f32], y: &[f32]);
     quantize_blocks(x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]);
+    arrange(values: &[i8]) -> Vec<i32>;
     quantize_token(x: &[f32], values: &mut [i8], sums: &mut [i32]) -> f32;
 }

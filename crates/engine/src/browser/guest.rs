@@ -1,0 +1,106 @@
+//! Gives a step its guest in a browser.
+
+use std::{mem, rc::Rc, string::String, vec::Vec};
+
+use glasshouse_devices::Context;
+use js_sys::{Object, Reflect, WebAssembly};
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::{
+    bindings::Exported,
+    devices::{Devices, Live},
+    message,
+};
+use crate::{
+    abi::{self, Account},
+    step::Guest,
+    trap::{Failure, GuestTrap, StepTrap},
+};
+
+/// An instance and what it keeps.
+pub(super) struct BrowserGuest {
+    live: Rc<Live>,
+    devices: Rc<Devices>,
+    exports: Object,
+    allocate: Exported,
+    /// The entry that was called last: it is nearly always called again.
+    entry: Option<(String, Exported)>,
+}
+
+impl BrowserGuest {
+    pub(super) fn new(instance: &WebAssembly::Instance, devices: Rc<Devices>) -> Result<Self, JsValue> {
+        let exports = instance.exports();
+        let live = Rc::new(Live::new(&exports)?);
+        let allocate = exported(&exports, abi::ALLOCATE)?;
+        Ok(Self { live, devices, exports, allocate, entry: None })
+    }
+
+    /// Makes a call of the guest while the devices act on it.
+    fn call<R>(&self, call: impl FnOnce() -> Result<R, JsValue>) -> Result<R, Failure> {
+        self.devices.with(&self.live, call).map_err(|error| match self.live.take_stopped() {
+            Some(trap) => Failure::Stopped(trap),
+            None => failure(&error),
+        })
+    }
+}
+
+impl Guest for BrowserGuest {
+    fn account(&mut self, account: Account) -> i64 {
+        self.live.account(account)
+    }
+
+    fn set_account(&mut self, account: Account, value: i64) {
+        self.live.set_account(account, value);
+    }
+
+    fn swap_context(&mut self, context: &mut Context) {
+        // A guest that overflowed the browser's own stack inside a device may have left the context locked: it is lost,
+        // and so is the process.
+        if let Ok(mut own) = self.live.context.try_borrow_mut() {
+            mem::swap(&mut *own, context);
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let start = exported(&self.exports, abi::START).map_err(|error| failure(&error))?;
+        self.call(|| start.start(&JsValue::UNDEFINED))
+    }
+
+    fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
+        self.call(|| self.allocate.allocate(&JsValue::UNDEFINED, length))
+    }
+
+    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure> {
+        let function = match self.entry.take() {
+            Some((name, function)) if name == entry => function,
+            _ => exported(&self.exports, entry).map_err(|error| failure(&error))?,
+        };
+        let packed = self.call(|| function.enter(&JsValue::UNDEFINED, pointer, length));
+        self.entry = Some((entry.into(), function));
+        packed.map(|packed| packed as u64)
+    }
+
+    fn memory_bytes(&mut self) -> u64 {
+        self.live.memory_bytes()
+    }
+
+    fn write(&mut self, pointer: u32, bytes: &[u8]) {
+        self.live.write(pointer as usize, bytes);
+    }
+
+    fn read(&mut self, pointer: u32, length: u32) -> Vec<u8> {
+        self.live.read(pointer as usize, length as usize)
+    }
+}
+
+fn exported(exports: &Object, name: &str) -> Result<Exported, JsValue> {
+    Ok(Reflect::get(exports, &name.into())?.unchecked_into())
+}
+
+/// Why a call into the guest failed.
+fn failure(error: &JsValue) -> Failure {
+    match GuestTrap::from_browser(&message(error)) {
+        Some(trap) => Failure::Guest(trap),
+        None => Failure::Stopped(StepTrap::engine()),
+    }
+}

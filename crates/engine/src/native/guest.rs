@@ -1,0 +1,91 @@
+//! Gives a step its guest on wasmtime.
+
+use std::{format, mem, vec::Vec};
+
+use glasshouse_devices::{Context, TrapKind};
+use wasmtime::{Store, Trap, WasmParams, WasmResults};
+
+use super::{Accounts, State};
+use crate::{
+    abi::{self, Account},
+    step::Guest,
+    trap::{Failure, GuestTrap, StepTrap},
+};
+
+/// An instance and what it keeps.
+pub(super) struct WasmtimeGuest {
+    store: Store<State>,
+    instance: wasmtime::Instance,
+    accounts: Accounts,
+}
+
+impl WasmtimeGuest {
+    pub(super) fn new(store: Store<State>, instance: wasmtime::Instance, accounts: Accounts) -> Self {
+        Self { store, instance, accounts }
+    }
+
+    fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Failure> {
+        let function = self.instance.get_typed_func::<P, R>(&mut self.store, name);
+        function.and_then(|function| function.call(&mut self.store, parameters)).map_err(failure)
+    }
+}
+
+impl Guest for WasmtimeGuest {
+    fn account(&mut self, account: Account) -> i64 {
+        self.accounts.get(&mut self.store, account)
+    }
+
+    fn set_account(&mut self, account: Account, value: i64) {
+        self.accounts.set(&mut self.store, account, value);
+    }
+
+    fn swap_context(&mut self, context: &mut Context) {
+        mem::swap(&mut self.store.data_mut().context, context);
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        self.call(abi::START, ())
+    }
+
+    fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
+        self.call(abi::ALLOCATE, length)
+    }
+
+    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure> {
+        self.call(entry, (pointer, length))
+    }
+
+    fn memory_bytes(&mut self) -> u64 {
+        self.accounts.memory.data_size(&self.store) as u64
+    }
+
+    fn write(&mut self, pointer: u32, bytes: &[u8]) {
+        let start = pointer as usize;
+        self.accounts.memory.data_mut(&mut self.store)[start..start + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn read(&mut self, pointer: u32, length: u32) -> Vec<u8> {
+        let start = pointer as usize;
+        self.accounts.memory.data(&self.store)[start..start + length as usize].to_vec()
+    }
+}
+
+/// Why a call into the guest failed.
+fn failure(error: wasmtime::Error) -> Failure {
+    let error = match error.downcast::<StepTrap>() {
+        Ok(trap) => return Failure::Stopped(trap),
+        Err(error) => error,
+    };
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        return Failure::Stopped(StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}")));
+    };
+    Failure::Guest(match trap {
+        Trap::UnreachableCodeReached => GuestTrap::Unreachable,
+        Trap::StackOverflow => GuestTrap::StackOverflow,
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned | Trap::TableOutOfBounds => GuestTrap::OutOfBounds,
+        Trap::IndirectCallToNull | Trap::BadSignature => GuestTrap::IndirectCall,
+        Trap::IntegerDivisionByZero => GuestTrap::DivideByZero,
+        Trap::IntegerOverflow | Trap::BadConversionToInteger => GuestTrap::DoesNotFit,
+        _ => return Failure::Stopped(StepTrap::engine()),
+    })
+}

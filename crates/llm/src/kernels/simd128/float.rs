@@ -1,0 +1,193 @@
+//! WebAssembly SIMD kernels on floats: matrices that are not quantized, and attention.
+//!
+//! The sixteen virtual lanes of a sum are four vectors; two rows (or tokens) are summed side by side.
+
+use std::arch::wasm32::*;
+
+use half::f16;
+
+use super::super::elementwise::LANES;
+use super::super::{FloatType, scalar};
+use super::from_half;
+
+/// Four elements of a float row at `column`, as f32.
+///
+/// # Safety
+/// `row` holds four elements from `column` on.
+#[inline(always)]
+unsafe fn load_floats(float: FloatType, row: *const u8, column: usize) -> v128 {
+    // SAFETY: the elements are readable by this function's contract; no load needs an alignment.
+    unsafe {
+        match float {
+            FloatType::F32 => v128_load(row.add(column * 4).cast()),
+            FloatType::F16 => from_half(i32x4_load_extend_i16x4(row.add(column * 2).cast())),
+            FloatType::Bf16 => u32x4_shl(u32x4_load_extend_u16x4(row.add(column * 2).cast()), 16),
+        }
+    }
+}
+
+/// The fixed reduction tree over the virtual lanes: 16 → 8 → 4 → 2 → 1, lane `i` with lane `i + half`.
+#[inline(always)]
+fn reduce(lanes: [v128; 4]) -> f32 {
+    let four = f32x4_add(f32x4_add(lanes[0], lanes[2]), f32x4_add(lanes[1], lanes[3]));
+    let two = f32x4_add(four, i32x4_shuffle::<2, 3, 0, 1>(four, four));
+    f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
+}
+
+/// Dot products of `R` rows with `T` tokens over the virtual lanes.
+///
+/// # Safety
+/// Each row and each token has at least `columns` elements.
+#[inline(always)]
+unsafe fn float_tile<const R: usize, const T: usize>(
+    float: FloatType,
+    rows: [*const u8; R],
+    tokens: [*const f32; T],
+    columns: usize,
+) -> [[f32; R]; T] {
+    let mut lanes = [[[f32x4_splat(0.0); 4]; R]; T];
+    let whole = columns / LANES * LANES;
+    for column in (0..whole).step_by(LANES) {
+        for quarter in 0..4 {
+            let at = column + quarter * 4;
+            // SAFETY: four elements from `at` on are within `columns`.
+            unsafe {
+                for row in 0..R {
+                    let weights = load_floats(float, rows[row], at);
+                    for token in 0..T {
+                        let product = f32x4_mul(weights, v128_load(tokens[token].add(at).cast()));
+                        let lanes = &mut lanes[token][row][quarter];
+                        *lanes = f32x4_add(*lanes, product);
+                    }
+                }
+            }
+        }
+    }
+    let mut out = [[0.0; R]; T];
+    for token in 0..T {
+        for row in 0..R {
+            let mut sums = lanes[token][row];
+            if whole < columns {
+                let mut single = [0.0f32; LANES];
+                // SAFETY: `single` is as large as four vectors; `column` is within the row and the token.
+                unsafe {
+                    single.as_mut_ptr().cast::<[v128; 4]>().write_unaligned(sums);
+                    for column in whole..columns {
+                        let weight = match float {
+                            FloatType::F32 => rows[row].cast::<f32>().add(column).read_unaligned(),
+                            FloatType::F16 => {
+                                f16::from_bits(rows[row].cast::<u16>().add(column).read_unaligned()).to_f32()
+                            }
+                            FloatType::Bf16 => {
+                                let bits = rows[row].cast::<u16>().add(column).read_unaligned();
+                                f32::from_bits(u32::from(bits) << 16)
+                            }
+                        };
+                        single[column % LANES] += weight * *tokens[token].add(column);
+                    }
+                    sums = single.as_ptr().cast::<[v128; 4]>().read_unaligned();
+                }
+            }
+            out[token][row] = reduce(sums);
+        }
+    }
+    out
+}
+
+/// Float rows times tokens, two rows or two tokens at a time.
+pub(crate) fn float_rows(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
+    // The type is made a constant of each loop.
+    match float {
+        FloatType::F32 => float_rows_of(FloatType::F32, rows, columns, x, out),
+        FloatType::F16 => float_rows_of(FloatType::F16, rows, columns, x, out),
+        FloatType::Bf16 => float_rows_of(FloatType::Bf16, rows, columns, x, out),
+    }
+}
+
+#[inline(always)]
+fn float_rows_of(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
+    let row_bytes = columns * float.bytes();
+    let row_count = rows.len() / row_bytes;
+    let tokens = x.len() / columns;
+    assert!(out.len() >= tokens * row_count, "the output is smaller than tokens times rows");
+    let row_at = |number: usize| rows[number * row_bytes..][..row_bytes].as_ptr();
+    let token_at = |number: usize| x[number * columns..][..columns].as_ptr();
+    let mut row = 0;
+    while row < row_count {
+        if tokens == 1 && row + 2 <= row_count {
+            // SAFETY: each pointer is the start of a whole row or token.
+            let dots =
+                unsafe { float_tile::<2, 1>(float, [row_at(row), row_at(row + 1)], [token_at(0)], columns) };
+            out[row..row + 2].copy_from_slice(&dots[0]);
+            row += 2;
+            continue;
+        }
+        let mut token = 0;
+        while token + 2 <= tokens {
+            let pair = [token_at(token), token_at(token + 1)];
+            // SAFETY: each pointer is the start of a whole row or token.
+            let dots = unsafe { float_tile::<1, 2>(float, [row_at(row)], pair, columns) };
+            out[token * row_count + row] = dots[0][0];
+            out[(token + 1) * row_count + row] = dots[1][0];
+            token += 2;
+        }
+        if token < tokens {
+            // SAFETY: each pointer is the start of a whole row or token.
+            let dots = unsafe { float_tile::<1, 1>(float, [row_at(row)], [token_at(token)], columns) };
+            out[token * row_count + row] = dots[0][0];
+        }
+        row += 1;
+    }
+}
+
+/// Attention scores of one query head over f16 keys.
+pub(crate) fn attention_scores(query: &[f32], keys: &[u16], stride: usize, scale: f32, out: &mut [f32]) {
+    let columns = query.len();
+    let key_at = |position: usize| keys[position * stride..][..columns].as_ptr().cast::<u8>();
+    let mut position = 0;
+    while position + 2 <= out.len() {
+        let pair = [key_at(position), key_at(position + 1)];
+        // SAFETY: each pointer is the start of a key of `columns` elements.
+        let dots = unsafe { float_tile::<2, 1>(FloatType::F16, pair, [query.as_ptr()], columns) };
+        out[position] = dots[0][0] * scale;
+        out[position + 1] = dots[0][1] * scale;
+        position += 2;
+    }
+    if position < out.len() {
+        // SAFETY: the pointer is the start of a key of `columns` elements.
+        let dots =
+            unsafe { float_tile::<1, 1>(FloatType::F16, [key_at(position)], [query.as_ptr()], columns) };
+        out[position] = dots[0][0] * scale;
+    }
+}
+
+/// Attention output of one query head over f16 values.
+pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: usize, out: &mut [f32]) {
+    let columns = out.len();
+    let last = probabilities.len().saturating_sub(1);
+    assert!(
+        probabilities.is_empty() || values.len() >= last * stride + columns,
+        "a value for every position"
+    );
+    let mut column = 0;
+    while column + 16 <= columns {
+        let mut sums = [f32x4_splat(0.0); 4];
+        for (position, probability) in probabilities.iter().enumerate() {
+            let probability = f32x4_splat(*probability);
+            for (number, sum) in sums.iter_mut().enumerate() {
+                let at = position * stride + column + number * 4;
+                // SAFETY: `at + 4` is within the position's value, which is within the slice.
+                let value = from_half(unsafe { i32x4_load_extend_i16x4(values.as_ptr().add(at).cast()) });
+                *sum = f32x4_add(*sum, f32x4_mul(probability, value));
+            }
+        }
+        for (number, sum) in sums.iter().enumerate() {
+            // SAFETY: `column + 16` is within `out`.
+            unsafe { v128_store(out.as_mut_ptr().add(column + number * 4).cast(), *sum) };
+        }
+        column += 16;
+    }
+    if column < columns {
+        scalar::attention_values(probabilities, &values[column..], stride, &mut out[column..]);
+    }
+}

@@ -1,0 +1,503 @@
+//! WebAssembly SIMD kernels: the bits of `scalar`, four rows to a vector.
+//!
+//! A matrix kernel works on a tile of `T` tokens times `G` groups of eight rows, a group being two *strips* of four
+//! rows. `S` strips are summed side by side: two when decoding, where four groups keep four streams of weights in
+//! flight and two strips share each activation; one in a prompt, so that the sums of `T` tokens stay in registers
+//! and weights are unpacked once for all of them. Every row of a tile has its own accumulator, so tiling changes no
+//! bit.
+//!
+//! How four products are summed is in `dot`: widened to 16 bits, or by the relaxed instruction where its result is
+//! exact, which is chosen when the crate is compiled.
+//!
+//! The pointer arithmetic stays inside the slices that the caller passes, by the lengths that each function checks
+//! first.
+
+#![expect(clippy::needless_range_loop, reason = "tiles are indexed by row and token at once")]
+
+#[cfg_attr(target_feature = "relaxed-simd", path = "relaxed.rs")]
+#[cfg_attr(not(target_feature = "relaxed-simd"), path = "widened.rs")]
+mod dot;
+mod float;
+
+use std::arch::wasm32::*;
+
+pub(crate) use super::elementwise::{
+    add, quantize_blocks, quantize_token, rms_norm, silu_multiply, softmax, squared_relu_multiply,
+};
+pub(crate) use super::scalar::to_half;
+use super::{
+    Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
+    UNIT_BYTES,
+};
+pub(crate) use dot::{NAME, arrange};
+use dot::{Quads, SignedSum};
+pub(crate) use float::{attention_scores, attention_values, float_rows};
+
+/// The most tokens of a tile.
+const PROMPT_TOKENS: usize = 4;
+/// Groups of a tile when there is one token.
+const DECODE_GROUPS: usize = 4;
+/// Bytes of four rows in a vector of eight.
+const STRIP_BYTES: usize = 16;
+
+/// The activations of a tile's tokens.
+#[derive(Clone, Copy)]
+struct Tile<'a, const T: usize> {
+    quads: [Quads<'a>; T],
+    scales: [&'a [f32]; T],
+    sums: [&'a [i32]; T],
+}
+
+impl<'a, const T: usize> Tile<'a, T> {
+    #[inline]
+    fn new(activations: &'a Activations, first: usize) -> Self {
+        let token = |number| activations.token(first + number);
+        Self {
+            quads: std::array::from_fn(|number| {
+                let arranged = activations.arranged(first + number);
+                assert!(2 * arranged.len() == activations.columns(), "the activations are of these kernels");
+                Quads::new(token(number).0, arranged)
+            }),
+            scales: std::array::from_fn(|number| token(number).1),
+            sums: std::array::from_fn(|number| token(number).2),
+        }
+    }
+}
+
+/// Products of a tile: for each token and group, two strips.
+type Products<const T: usize, const G: usize> = [[[v128; 2]; G]; T];
+
+/// A kernel over one tile: reads `G` groups from `packed` and returns the products of their rows, summing `S` strips
+/// side by side (`S` divides `2 · G`).
+trait TileKernel {
+    /// # Safety
+    /// `packed` holds `G` groups of `group_bytes` each, made for the tile's columns.
+    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> Products<T, G>;
+}
+
+/// Covers all groups and tokens with tiles. `out` is `[tokens][rows]`.
+#[inline]
+fn for_each_tile<K: TileKernel>(
+    kernel: &K,
+    packed: &[u8],
+    group_bytes: usize,
+    activations: &Activations,
+    out: &mut [f32],
+) {
+    let group_count = packed.len() / group_bytes;
+    let rows = group_count * GROUP_ROWS;
+    let tokens = activations.tokens();
+    assert!(out.len() >= tokens * rows, "the output is smaller than tokens times rows");
+    let groups_each = if tokens == 1 { DECODE_GROUPS } else { 1 };
+    let mut group = 0;
+    while group < group_count {
+        let count = if group + groups_each <= group_count { groups_each } else { 1 };
+        let groups = &packed[group * group_bytes..][..count * group_bytes];
+        let mut token = 0;
+        while token < tokens {
+            let place = Place { token, rows, row: group * GROUP_ROWS };
+            let width = (tokens - token).min(PROMPT_TOKENS);
+            match (width, count) {
+                (1, DECODE_GROUPS) => {
+                    run_tile::<K, 1, DECODE_GROUPS, 2>(kernel, groups, activations, place, out)
+                }
+                (1, _) => run_tile::<K, 1, 1, 2>(kernel, groups, activations, place, out),
+                (2, _) => run_tile::<K, 2, 1, 2>(kernel, groups, activations, place, out),
+                (3, _) => run_tile::<K, 3, 1, 1>(kernel, groups, activations, place, out),
+                _ => run_tile::<K, PROMPT_TOKENS, 1, 1>(kernel, groups, activations, place, out),
+            }
+            token += width;
+        }
+        group += count;
+    }
+}
+
+/// Where a tile's products go.
+#[derive(Clone, Copy)]
+struct Place {
+    /// First token.
+    token: usize,
+    /// Rows of the whole output.
+    rows: usize,
+    /// First row.
+    row: usize,
+}
+
+#[inline]
+fn run_tile<K: TileKernel, const T: usize, const G: usize, const S: usize>(
+    kernel: &K,
+    groups: &[u8],
+    activations: &Activations,
+    place: Place,
+    out: &mut [f32],
+) {
+    assert!(groups.len().is_multiple_of(G), "a tile gets whole groups");
+    // SAFETY: this function's callers pass `G` groups.
+    let products =
+        unsafe { kernel.tile::<T, G, S>(groups, groups.len() / G, Tile::new(activations, place.token)) };
+    for (number, products) in products.iter().enumerate() {
+        let out = &mut out[(place.token + number) * place.rows + place.row..][..G * GROUP_ROWS];
+        for (product, out) in products.as_flattened().iter().zip(out.chunks_exact_mut(4)) {
+            // SAFETY: `out` has room for four products.
+            unsafe { v128_store(out.as_mut_ptr().cast(), *product) };
+        }
+    }
+}
+
+/// A strip's byte offset in a tile: group `strip / 2`, upper or lower four rows.
+#[inline(always)]
+fn strip_at(strip: usize, group_bytes: usize) -> usize {
+    strip / 2 * group_bytes + strip % 2 * STRIP_BYTES
+}
+
+/// Four f16, sign-extended to 32 bits each, as f32: exactly what the scalar conversion gives, except for which NaN.
+#[inline(always)]
+fn from_half(halves: v128) -> v128 {
+    // The exponent is rebiased by a multiplication, which is exact for subnormals too.
+    let shifted = v128_and(i32x4_shl(halves, 13), u32x4_splat(0x8fff_e000));
+    let rebiased = f32x4_mul(shifted, f32x4_splat(f32::from_bits((127 + 112) << 23)));
+    // Infinity and NaN have the largest exponent in both formats.
+    let exponent = u32x4_splat(0x0f80_0000);
+    let special = i32x4_eq(v128_and(shifted, exponent), exponent);
+    v128_or(rebiased, v128_and(special, u32x4_splat(0x7f80_0000)))
+}
+
+/// The f16 scales of the four rows of a strip, as f32.
+///
+/// # Safety
+/// 8 bytes can be read at `block + strip_at / 2`, where the strip's scales are.
+#[inline(always)]
+unsafe fn strip_scales(block: *const u8, strip: usize) -> v128 {
+    // SAFETY: the bytes are readable by this function's contract; the load needs no alignment.
+    from_half(unsafe { i32x4_load_extend_i16x4(block.add(strip % 2 * 8).cast()) })
+}
+
+/// `accumulator + float(dot) · scale`, each operation rounded on its own.
+#[inline(always)]
+fn accumulate(accumulator: v128, dot: v128, scale: v128) -> v128 {
+    f32x4_add(accumulator, f32x4_mul(f32x4_convert_i32x4(dot), scale))
+}
+
+struct Q4;
+
+impl TileKernel for Q4 {
+    #[inline(always)]
+    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> Products<T, G> {
+        let mut accumulators = [[[f32x4_splat(0.0); 2]; G]; T];
+        for block in 0..group_bytes / Q4_BLOCK_BYTES {
+            let offsets: [v128; T] =
+                std::array::from_fn(|token| i32x4_splat(-8 * tile.sums[token][block]));
+            let scales: [v128; T] = std::array::from_fn(|token| f32x4_splat(tile.scales[token][block]));
+            for first in (0..2 * G).step_by(S) {
+                let mut dots = [[i32x4_splat(0); S]; T];
+                for token in 0..T {
+                    dots[token] = [offsets[token]; S];
+                }
+                for vector in 0..4 {
+                    let at = block * Q4_BLOCK_BYTES + SCALE_BYTES + vector * 32;
+                    let codes: [_; S] = std::array::from_fn(|strip| {
+                        // SAFETY: sixteen bytes from here on are within the `G` groups.
+                        dot::nibbles(unsafe {
+                            v128_load(packed.as_ptr().add(at + strip_at(first + strip, group_bytes)).cast())
+                        })
+                    });
+                    for token in 0..T {
+                        let quad = block * 8 + vector;
+                        // SAFETY: the quads of this block are within the token's columns.
+                        let (low, high) =
+                            unsafe { (tile.quads[token].small(quad), tile.quads[token].small(quad + 4)) };
+                        for strip in 0..S {
+                            let dot = dot::small(dots[token][strip], codes[strip][0], low);
+                            dots[token][strip] = dot::small(dot, codes[strip][1], high);
+                        }
+                    }
+                }
+                for strip in 0..S {
+                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
+                    // SAFETY: a block starts with its scales.
+                    let weight_scales = unsafe {
+                        strip_scales(packed.as_ptr().add(group * group_bytes + block * Q4_BLOCK_BYTES), half)
+                    };
+                    for token in 0..T {
+                        let accumulator = &mut accumulators[token][group][half];
+                        let scale = f32x4_mul(weight_scales, scales[token]);
+                        *accumulator = accumulate(*accumulator, dots[token][strip], scale);
+                    }
+                }
+            }
+        }
+        accumulators
+    }
+}
+
+struct Q8;
+
+impl TileKernel for Q8 {
+    #[inline(always)]
+    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> Products<T, G> {
+        let mut accumulators = [[[f32x4_splat(0.0); 2]; G]; T];
+        for block in 0..group_bytes / Q8_BLOCK_BYTES {
+            let scales: [v128; T] = std::array::from_fn(|token| f32x4_splat(tile.scales[token][block]));
+            for first in (0..2 * G).step_by(S) {
+                let mut sums = [[SignedSum::zero(); S]; T];
+                for vector in 0..8 {
+                    let at = block * Q8_BLOCK_BYTES + SCALE_BYTES + vector * 32;
+                    let codes: [_; S] = std::array::from_fn(|strip| {
+                        // SAFETY: sixteen bytes from here on are within the `G` groups.
+                        dot::signed_codes(unsafe {
+                            v128_load(packed.as_ptr().add(at + strip_at(first + strip, group_bytes)).cast())
+                        })
+                    });
+                    for token in 0..T {
+                        // SAFETY: the quads of this block are within the token's columns.
+                        let quad = unsafe { tile.quads[token].signed(block * 8 + vector) };
+                        for strip in 0..S {
+                            sums[token][strip].add(codes[strip], quad);
+                        }
+                    }
+                }
+                for strip in 0..S {
+                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
+                    // SAFETY: a block starts with its scales.
+                    let weight_scales = unsafe {
+                        strip_scales(packed.as_ptr().add(group * group_bytes + block * Q8_BLOCK_BYTES), half)
+                    };
+                    for token in 0..T {
+                        let accumulator = &mut accumulators[token][group][half];
+                        let scale = f32x4_mul(weight_scales, scales[token]);
+                        *accumulator = accumulate(*accumulator, sums[token][strip].total(), scale);
+                    }
+                }
+            }
+        }
+        accumulators
+    }
+}
+
+struct Q6;
+
+impl TileKernel for Q6 {
+    #[inline(always)]
+    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> Products<T, G> {
+        let mut accumulators = [[[f32x4_splat(0.0); 2]; G]; T];
+        for block in 0..group_bytes / Q6_BLOCK_BYTES {
+            let scales: [v128; T] = std::array::from_fn(|token| f32x4_splat(tile.scales[token][block]));
+            for first in (0..2 * G).step_by(S) {
+                let mut dots = [[i32x4_splat(0); S]; T];
+                for part in 0..2 {
+                    let mut sums = [[SignedSum::zero(); S]; T];
+                    for vector in part * 4..part * 4 + 4 {
+                        let at = block * Q6_BLOCK_BYTES + 3 * SCALE_BYTES + vector * 32;
+                        let codes: [_; S] = std::array::from_fn(|strip| {
+                            // SAFETY: sixteen bytes from here on are within the `G` groups.
+                            dot::signed_codes(unsafe {
+                                v128_load(
+                                    packed.as_ptr().add(at + strip_at(first + strip, group_bytes)).cast(),
+                                )
+                            })
+                        });
+                        for token in 0..T {
+                            // SAFETY: the quads of this block are within the token's columns.
+                            let quad = unsafe { tile.quads[token].signed(block * 8 + vector) };
+                            for strip in 0..S {
+                                sums[token][strip].add(codes[strip], quad);
+                            }
+                        }
+                    }
+                    for strip in 0..S {
+                        let at = (first + strip) / 2 * group_bytes
+                            + block * Q6_BLOCK_BYTES
+                            + (1 + part) * SCALE_BYTES
+                            + (first + strip) % 2 * 8;
+                        // SAFETY: the scales of both parts follow the scales of the block, each twice.
+                        let pairs = unsafe { v128_load64_zero(packed.as_ptr().add(at).cast()) };
+                        let part_scales = i32x4_shr(i16x8_extend_low_i8x16(pairs), 16);
+                        for token in 0..T {
+                            let product = i32x4_mul(sums[token][strip].total(), part_scales);
+                            dots[token][strip] = i32x4_add(dots[token][strip], product);
+                        }
+                    }
+                }
+                for strip in 0..S {
+                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
+                    // SAFETY: a block starts with its scales.
+                    let weight_scales = unsafe {
+                        strip_scales(packed.as_ptr().add(group * group_bytes + block * Q6_BLOCK_BYTES), half)
+                    };
+                    for token in 0..T {
+                        let accumulator = &mut accumulators[token][group][half];
+                        let scale = f32x4_mul(weight_scales, scales[token]);
+                        *accumulator = accumulate(*accumulator, dots[token][strip], scale);
+                    }
+                }
+            }
+        }
+        accumulators
+    }
+}
+
+/// Adds the products of one ternary unit of `S` strips to `dots`.
+///
+/// # Safety
+/// `packed` holds 256 bytes from `at + group · group_bytes` on for each group of the strips; the tile has columns
+/// `unit · 128 .. unit · 128 + 128`.
+#[inline(always)]
+unsafe fn ternary_unit<const T: usize, const S: usize>(
+    packed: &[u8],
+    at: usize,
+    group_bytes: usize,
+    first: usize,
+    tile: &Tile<'_, T>,
+    unit: usize,
+    dots: &mut [[v128; S]; T],
+) {
+    for vector in 0..8 {
+        let codes: [_; S] = std::array::from_fn(|strip| {
+            // SAFETY: inside the unit, by this function's contract.
+            dot::two_bits(unsafe {
+                let at = at + vector * 32 + strip_at(first + strip, group_bytes);
+                v128_load(packed.as_ptr().add(at).cast())
+            })
+        });
+        for token in 0..T {
+            for place in 0..4 {
+                // SAFETY: inside the token's columns, by this function's contract.
+                let quad = unsafe { tile.quads[token].small(unit * 32 + vector * 4 + place) };
+                for strip in 0..S {
+                    dots[token][strip] = dot::small(dots[token][strip], codes[strip][place], quad);
+                }
+            }
+        }
+    }
+}
+
+struct TernaryBlocks;
+
+impl TileKernel for TernaryBlocks {
+    #[inline(always)]
+    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> Products<T, G> {
+        const BLOCK_BYTES: usize = SCALE_BYTES + 2 * UNIT_BYTES;
+        let mut accumulators = [[[f32x4_splat(0.0); 2]; G]; T];
+        for block in 0..group_bytes / BLOCK_BYTES {
+            let at = block * BLOCK_BYTES;
+            for first in (0..2 * G).step_by(S) {
+                let mut dots = [[i32x4_splat(0); S]; T];
+                for token in 0..T {
+                    let sums = tile.sums[token];
+                    dots[token] = [i32x4_splat(-(sums[block * 2] + sums[block * 2 + 1])); S];
+                }
+                for within in 0..2 {
+                    let (unit_at, unit) = (at + SCALE_BYTES + within * UNIT_BYTES, block * 2 + within);
+                    // SAFETY: both units of the block are inside each group and the tile's columns.
+                    unsafe { ternary_unit(packed, unit_at, group_bytes, first, &tile, unit, &mut dots) };
+                }
+                for strip in 0..S {
+                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
+                    // SAFETY: a block starts with its scales.
+                    let weight_scales =
+                        unsafe { strip_scales(packed.as_ptr().add(group * group_bytes + at), half) };
+                    for token in 0..T {
+                        let accumulator = &mut accumulators[token][group][half];
+                        *accumulator = accumulate(*accumulator, dots[token][strip], weight_scales);
+                    }
+                }
+            }
+        }
+        for (accumulators, scales) in accumulators.iter_mut().zip(tile.scales) {
+            for accumulator in accumulators.as_flattened_mut() {
+                *accumulator = f32x4_div(*accumulator, f32x4_splat(scales[0]));
+            }
+        }
+        accumulators
+    }
+}
+
+struct TernaryTensor(f32);
+
+impl TileKernel for TernaryTensor {
+    #[inline(always)]
+    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
+        &self,
+        packed: &[u8],
+        group_bytes: usize,
+        tile: Tile<'_, T>,
+    ) -> Products<T, G> {
+        let units = group_bytes / UNIT_BYTES;
+        let mut products = [[[f32x4_splat(0.0); 2]; G]; T];
+        for first in (0..2 * G).step_by(S) {
+            let mut dots = [[i32x4_splat(0); S]; T];
+            for token in 0..T {
+                dots[token] = [i32x4_splat(-tile.sums[token][..units].iter().sum::<i32>()); S];
+            }
+            for unit in 0..units {
+                // SAFETY: the unit is inside each group and the tile's columns.
+                unsafe {
+                    ternary_unit(packed, unit * UNIT_BYTES, group_bytes, first, &tile, unit, &mut dots);
+                }
+            }
+            for token in 0..T {
+                let steps = f32x4_splat(tile.scales[token][0]);
+                for strip in 0..S {
+                    let dot = f32x4_convert_i32x4(dots[token][strip]);
+                    products[token][(first + strip) / 2][(first + strip) % 2] =
+                        f32x4_div(f32x4_mul(dot, f32x4_splat(self.0)), steps);
+                }
+            }
+        }
+        products
+    }
+}
+
+/// Q4_0 rows times tokens.
+pub(crate) fn q4_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    for_each_tile(&Q4, packed, activations.columns() / 32 * Q4_BLOCK_BYTES, activations, out);
+}
+
+/// Q8_0 rows times tokens.
+pub(crate) fn q8_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    for_each_tile(&Q8, packed, activations.columns() / 32 * Q8_BLOCK_BYTES, activations, out);
+}
+
+/// Q6_K rows times tokens.
+pub(crate) fn q6_k(packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    for_each_tile(&Q6, packed, activations.columns() / 32 * Q6_BLOCK_BYTES, activations, out);
+}
+
+/// Ternary rows times tokens.
+pub(crate) fn ternary(packed: &[u8], scale: TernaryScale, activations: &Activations, out: &mut [f32]) {
+    let units = activations.columns() / 128;
+    match scale {
+        TernaryScale::PerBlock => {
+            let group_bytes = units / 2 * (SCALE_BYTES + 2 * UNIT_BYTES);
+            for_each_tile(&TernaryBlocks, packed, group_bytes, activations, out);
+        }
+        TernaryScale::PerTensor(scale) => {
+            for_each_tile(&TernaryTensor(scale), packed, units * UNIT_BYTES, activations, out);
+        }
+    }
+}

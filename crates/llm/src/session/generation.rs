@@ -1,0 +1,279 @@
+//! One message in the making, as a state machine: a host that has one thread can stop between any two pieces of it.
+//!
+//! A generation is `Prompt` (tokens of the prompt are left to evaluate), then `Tokens` (one more token at a time),
+//! then over. [`Session::generate`] is a loop over it, so both give the same tokens, texts and logits; so do all
+//! sizes of the prompt's pieces, since logits do not depend on how a prompt is cut.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, Usage};
+
+use super::{Prompt, Session, TokenEvent, count};
+use crate::LlmError;
+use crate::constraint::Constraint;
+use crate::sampler::Sampler;
+use crate::stream::TextStream;
+
+/// Multiply-accumulates that one call of [`Generation::advance`] may spend on a prompt: a fraction of a second on
+/// one core of a browser.
+const PROMPT_PIECE_WORK: u64 = 16_000_000_000;
+/// The fewest and the most prompt tokens of one call: with fewer, reading the weights costs more than computing
+/// with them; with more, nothing is gained.
+const PROMPT_PIECE_TOKENS: (u64, u64) = (4, 64);
+
+/// How far a generation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many tokens of the prompt are evaluated, of so many that are not in the session already.
+    Prompt {
+        /// Tokens evaluated.
+        evaluated: usize,
+        /// Tokens to evaluate.
+        of: usize,
+    },
+    /// So many tokens are generated.
+    Tokens(usize),
+    /// The response was returned.
+    Finished,
+}
+
+/// The next message of a [`Session`], in the making. It belongs to the session that started it, which it is given
+/// at every call. Dropping it leaves the session usable.
+#[derive(Debug)]
+pub struct Generation {
+    sampler: Sampler,
+    constraint: Option<Constraint>,
+    stream: TextStream,
+    maximum_tokens: usize,
+    /// Prompt tokens of one `advance`.
+    piece: usize,
+    prompt_tokens: usize,
+    /// Of these, in the session's cache when it started.
+    cached: usize,
+    generated: Vec<u32>,
+    /// Whether the text ends before a stop text.
+    cut: bool,
+    /// The logits after the last evaluated token.
+    logits: Vec<f32>,
+    /// The session's course that this generation is.
+    course: u64,
+    finished: bool,
+}
+
+/// What a generation came to.
+pub(super) struct Outcome {
+    pub finish: FinishReason,
+    pub generated: Vec<u32>,
+    pub text: String,
+    /// Whether the text ends before a stop text.
+    pub cut: bool,
+}
+
+impl Generation {
+    pub(super) fn new(
+        session: &mut Session,
+        prompt: &Prompt,
+        request: &GenerateRequest,
+        sampler: Sampler,
+        constraint: Option<Constraint>,
+    ) -> Self {
+        session.course += 1;
+        let (fewest, most) = PROMPT_PIECE_TOKENS;
+        let work = session.model.model.config().matrix_elements().max(1);
+        Self {
+            sampler,
+            constraint,
+            stream: TextStream::new(&request.stop),
+            maximum_tokens: request.maximum_tokens as usize,
+            piece: (PROMPT_PIECE_WORK / work / fewest * fewest).clamp(fewest, most) as usize,
+            prompt_tokens: prompt.tokens.len(),
+            cached: prompt.cached,
+            generated: Vec::new(),
+            cut: false,
+            logits: Vec::new(),
+            course: session.course,
+            finished: false,
+        }
+    }
+
+    /// How far it is in `session`, which started it.
+    pub fn progress(&self, session: &Session) -> Progress {
+        let of = self.prompt_tokens - self.cached;
+        let evaluated = session.cache.len().saturating_sub(self.cached);
+        if self.finished {
+            Progress::Finished
+        } else if evaluated < of {
+            Progress::Prompt { evaluated, of }
+        } else {
+            Progress::Tokens(self.generated.len())
+        }
+    }
+
+    /// Tokens generated so far.
+    pub fn generated_tokens(&self) -> usize {
+        self.generated.len()
+    }
+
+    /// Does one piece of work in `session`, which started this generation: evaluates some tokens of the prompt (so
+    /// many that it takes a fraction of a second), or generates one token and calls `on_token` with it, which may
+    /// end the generation after it. The response comes with the last piece.
+    ///
+    /// # Errors
+    /// [`LlmError`] when the model fails; the session has forgotten its conversation then and is usable.
+    /// [`LlmError::InvalidRequest`] when this generation is over, or the session went on without it.
+    pub fn advance(
+        &mut self,
+        session: &mut Session,
+        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<GenerateResponse>, LlmError> {
+        self.advance_by(session, self.piece, on_token)
+    }
+
+    /// [`advance`](Self::advance) with up to `prompt_tokens` tokens of the prompt at a time, at least one.
+    ///
+    /// # Errors
+    /// As for [`advance`](Self::advance).
+    pub fn advance_by(
+        &mut self,
+        session: &mut Session,
+        prompt_tokens: usize,
+        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<GenerateResponse>, LlmError> {
+        self.check(session)?;
+        match self.step(session, prompt_tokens.max(1), on_token) {
+            Ok(finish) => Ok(finish.map(|finish| self.finish(session, finish))),
+            Err(error) => {
+                self.finished = true;
+                // What a failure leaves behind is in no order that could be continued.
+                session.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the generation where it is: the response has the tokens generated so far, which stay part of the
+    /// conversation, and the reason [`FinishReason::Cancelled`]. It is the response that `on_token` would have
+    /// brought about by ending the generation after the last of these tokens. Before the first token, nothing that
+    /// was evaluated is kept or counted, so that the response does not depend on when exactly that was.
+    ///
+    /// # Errors
+    /// [`LlmError::InvalidRequest`] when this generation is over, or the session went on without it.
+    pub fn cancel(&mut self, session: &mut Session) -> Result<GenerateResponse, LlmError> {
+        self.check(session)?;
+        if self.generated.is_empty() {
+            session.cache.truncate(self.cached);
+            self.logits.clear();
+        }
+        Ok(self.finish(session, FinishReason::Cancelled))
+    }
+
+    fn check(&self, session: &Session) -> Result<(), LlmError> {
+        let problem = if self.finished {
+            "this generation is over; start another"
+        } else if self.course != session.course
+            || session.tokens.len() != self.prompt_tokens + self.generated.len()
+        {
+            "the session went on without this generation; start another"
+        } else {
+            return Ok(());
+        };
+        Err(LlmError::InvalidRequest { message: problem.to_string() })
+    }
+
+    /// One piece of work; the reason if it was the last.
+    fn step(
+        &mut self,
+        session: &mut Session,
+        prompt_tokens: usize,
+        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<FinishReason>, LlmError> {
+        let model = Arc::clone(&session.model);
+        let evaluated = session.cache.len();
+        let left = &session.tokens[evaluated..];
+        if self.generated.is_empty() && !left.is_empty() {
+            if left.len() > prompt_tokens {
+                model.model.extend(&mut session.cache, &left[..prompt_tokens])?;
+            } else {
+                model.model.forward(&mut session.cache, left, &mut self.logits)?;
+            }
+            return Ok(None);
+        }
+        if !left.is_empty() {
+            model.model.forward(&mut session.cache, left, &mut self.logits)?;
+        }
+        self.choose(session, on_token)
+    }
+
+    /// Chooses the next token after `logits`.
+    fn choose(
+        &mut self,
+        session: &mut Session,
+        on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<FinishReason>, LlmError> {
+        let model = Arc::clone(&session.model);
+        let tokenizer = &model.tokenizer;
+        let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
+        // Some models have logits for ids that the tokenizer does not know.
+        let known = &self.logits[..self.logits.len().min(tokenizer.vocabulary_size())];
+        let token = self.sampler.choose(known, &session.tokens, mask.as_ref())?;
+        session.tokens.push(token);
+        self.generated.push(token);
+
+        let ends = tokenizer.ends_generation(token);
+        let shown = self.stream.text().len();
+        if !ends {
+            if let Some(constraint) = &mut self.constraint {
+                constraint.accept(token)?;
+            }
+            self.stream.push(tokenizer.token_bytes(token));
+        }
+        let finish = if ends || self.stream.is_stopped() {
+            Some(FinishReason::Stop)
+        } else if self.generated.len() >= self.maximum_tokens {
+            Some(FinishReason::Length)
+        } else if session.cache.len() >= model.model.config().context_length {
+            Some(FinishReason::Context)
+        } else {
+            None
+        };
+        self.cut = self.stream.is_stopped();
+        if finish.is_some() {
+            self.stream.finish();
+        }
+        let text = &self.stream.text()[shown..];
+        let event = TokenEvent { token, text, index: count(self.generated.len() - 1) };
+        let cancelled = on_token(&event).is_break();
+        Ok(finish.or(cancelled.then_some(FinishReason::Cancelled)))
+    }
+
+    /// Makes the response and brings the session in line with it.
+    fn finish(&mut self, session: &mut Session, finish: FinishReason) -> GenerateResponse {
+        self.finished = true;
+        self.stream.finish();
+        let evaluated = session.cache.len() - self.cached;
+        let outcome = Outcome {
+            finish,
+            generated: std::mem::take(&mut self.generated),
+            text: self.stream.text().to_string(),
+            cut: self.cut,
+        };
+        session.settle(&outcome, self.prompt_tokens);
+        let mut hasher = blake3::Hasher::new();
+        for logit in &self.logits {
+            hasher.update(&logit.to_le_bytes());
+        }
+        GenerateResponse {
+            usage: Usage {
+                prompt_tokens: count(self.prompt_tokens),
+                cached_tokens: count(self.cached),
+                evaluated_tokens: count(evaluated),
+                generated_tokens: count(outcome.generated.len()),
+            },
+            text: outcome.text,
+            finish: outcome.finish,
+            tokens: outcome.generated,
+            logits_hash: hasher.finalize().to_hex().to_string(),
+        }
+    }
+}

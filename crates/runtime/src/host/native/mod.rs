@@ -1,0 +1,28 @@
+//! A native host: the pocket model is part of the program, models are mapped, directories can be mounted.
+
+mod files;
+
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use glasshouse_llm::{LlmError, gguf::Gguf};
+
+pub use files::{Files, Mount};
+
+/// The pocket model, a GGUF file; see `models/pocket`.
+pub(crate) const BUILT_IN_MODEL: Option<&[u8]> =
+    Some(include_bytes!("../../../../../models/pocket/pocket.gguf"));
+
+pub(crate) fn open_model(path: &Path) -> Result<Gguf, LlmError> {
+    Gguf::open(path)
+}
+
+/// The wall clock, in milliseconds since the Unix epoch.
+pub(crate) fn unix_milliseconds() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |before| -before),
+    }
+}

@@ -1,0 +1,107 @@
+//! The programs that the browser build and its tests need, beside Rust: found, installed where that is allowed, or
+//! named with the one line to type.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail};
+
+use crate::shell::run;
+
+/// A program that is not installed by rustup or npm.
+struct Tool {
+    /// What it is for, to end a sentence.
+    purpose: &'static str,
+    /// Its names, the preferred one first.
+    names: &'static [&'static str],
+    /// An environment variable that names it.
+    variable: Option<&'static str>,
+    /// The package that Debian and its kin have it in.
+    package: &'static str,
+}
+
+const CLANG: Tool = Tool {
+    purpose: "compile SQLite's C source for WebAssembly",
+    names: &["clang-19", "clang", "clang-22", "clang-21", "clang-20", "clang-18", "clang-17", "clang-16"],
+    variable: Some("CC_wasm32_unknown_unknown"),
+    package: "clang-19",
+};
+const NODE: Tool =
+    Tool { purpose: "compile the page's TypeScript", names: &["node"], variable: None, package: "nodejs" };
+const NPM: Tool = Tool {
+    purpose: "install the TypeScript compiler and the other build tools of web/package-lock.json",
+    names: &["npm"],
+    variable: None,
+    package: "npm",
+};
+const CHROMIUM: Tool = Tool {
+    purpose: "test the page in a real browser",
+    names: &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"],
+    variable: Some("GLASSHOUSE_CHROMIUM"),
+    package: "chromium",
+};
+
+/// The C compiler for `wasm32-unknown-unknown`.
+pub fn clang() -> Result<PathBuf> {
+    need(&CLANG)
+}
+
+/// Node.
+pub fn node() -> Result<PathBuf> {
+    need(&NODE)
+}
+
+/// Node's package manager.
+pub fn npm() -> Result<PathBuf> {
+    need(&NPM)
+}
+
+/// A Chromium that runs headless.
+pub fn chromium() -> Result<PathBuf> {
+    need(&CHROMIUM)
+}
+
+/// Finds the program; installs it where nobody is there to be asked; or says what to type.
+fn need(tool: &Tool) -> Result<PathBuf> {
+    if let Some(found) = find(tool) {
+        return Ok(found);
+    }
+    let command = ["apt-get", "install", "--yes", "--no-install-recommends", tool.package];
+    if may_install() {
+        run(Command::new(command[0]).args(&command[1..]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+        if let Some(found) = find(tool) {
+            return Ok(found);
+        }
+    }
+    let override_hint =
+        tool.variable.map(|variable| format!(", or set {variable} to the one to use")).unwrap_or_default();
+    bail!(
+        "{} is not installed, and it is needed to {}\n  hint: on Debian or Ubuntu, sudo apt-get install {}{override_hint}",
+        tool.names[0],
+        tool.purpose,
+        tool.package
+    );
+}
+
+fn find(tool: &Tool) -> Option<PathBuf> {
+    let named = tool.variable.and_then(env::var_os).map(PathBuf::from);
+    named.into_iter().chain(tool.names.iter().map(PathBuf::from)).find(|program| starts(program))
+}
+
+fn starts(program: &Path) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Whether this is a machine of continuous integration that is this program's to change: root on Debian, with `CI` set.
+fn may_install() -> bool {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    env::var_os("CI").is_some() && root && Path::new("/etc/debian_version").is_file()
+}
