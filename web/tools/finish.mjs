@@ -87,7 +87,7 @@ function files(directory) {
 fs.mkdirSync(cache, { recursive: true });
 const rows = [];
 for (const file of files(dist)) {
-  if (file.endsWith(".d.ts")) continue;
+  if (/\.(d\.ts|br|gz)$/.test(file)) continue;
   if (mode !== "--fast" && file.endsWith(".wasm")) optimize(file);
   const raw = fs.statSync(file).size;
   const compressed = mode !== "--fast" && COMPRESSIBLE.has(path.extname(file)) ? compress(file) : undefined;

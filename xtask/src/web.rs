@@ -47,6 +47,11 @@ impl Variant {
             Self::Relaxed => "+simd128,+relaxed-simd",
         }
     }
+
+    /// Compiler flags; the separator is cargo's for encoded flags.
+    fn flags(self) -> String {
+        ["-C", &format!("target-feature={}", self.features())].join("\u{1f}")
+    }
 }
 
 /// How much is made of the WebAssembly file.
@@ -144,14 +149,16 @@ pub fn compile(package: &str, variant: Variant, effort: Effort, into: &Path, nam
         .args(["--name", name]))
 }
 
-/// Lints what only the browser runs.
+/// Lints what only the browser runs, in the variant that has all of it.
 pub fn lint(packages: &[&str]) -> Result<()> {
-    let clang = tools::clang()?;
     let mut lint = cargo(&["clippy", "--release", "--locked", "--target", TARGET]);
     for package in packages {
         lint.args(["--package", package]);
     }
-    run(lint.args(["--", "-D", "warnings"]).env("CC_wasm32_unknown_unknown", clang))
+    run(lint
+        .args(["--", "-D", "warnings"])
+        .env("CC_wasm32_unknown_unknown", tools::clang()?)
+        .env("CARGO_ENCODED_RUSTFLAGS", Variant::Relaxed.flags()))
 }
 
 /// Installs the packages of the lock file, unless they are.

@@ -77,10 +77,8 @@ pub enum TrapKind {
     StackOverflow,
     /// An integer division by zero.
     DivideByZero,
-    /// An integer division whose result does not fit.
+    /// An integer division, or a conversion to an integer, whose result does not fit; a NaN fits none.
     IntegerOverflow,
-    /// A conversion of a NaN or of a number out of range to an integer.
-    BadConversion,
     /// `call_indirect` through an empty table slot, or with the wrong signature.
     IndirectCall,
     /// The guest's `gh_allocate` or entry returned a location outside of its memory, or an output over the limit.
@@ -106,7 +104,6 @@ impl TrapKind {
             Self::StackOverflow => "stack_overflow",
             Self::DivideByZero => "divide_by_zero",
             Self::IntegerOverflow => "integer_overflow",
-            Self::BadConversion => "bad_conversion",
             Self::IndirectCall => "indirect_call",
             Self::MalformedResult => "malformed_result",
             Self::MissingEntry => "missing_entry",

@@ -1,7 +1,9 @@
 //! Nothing that is fed to the pass or the machine makes them panic, and what the pass lets through is valid.
 
 use glasshouse_devices::{Context, StepCall, StepOutcome};
-use glasshouse_engine::{Instance, InstanceLimits, Machine, describe_tools, native::Wasmtime, rewrite};
+use glasshouse_engine::{
+    Instance, InstanceLimits, Machine, ModuleError, describe_tools, native::Wasmtime, rewrite,
+};
 use proptest::prelude::*;
 
 /// A module with every section and most kinds of operators, to be damaged.
@@ -21,7 +23,7 @@ const SEED: &str = r#"(module
         (call $emit (i32.const 0) (i32.const 2))
         (i32.const 1) (global.get $g) (f64.div (f64.const 0) (f64.const 0)))
     (func (export "gh_allocate") (param i32) (result i32) i32.const 1024)
-    (func (export "run") (param i32 i32) (result i64) (local $i i32) (local $v v128)
+    (func (export "run") (param i32 i32) (result i64) (local $i i32) (local $v v128) (local $sum f32)
         (loop $again
             (memory.fill (i32.const 64) (local.get $i) (i32.const 32))
             (local.set $v (i32x4.add (v128.load (i32.const 64)) (local.get $v)))
@@ -29,6 +31,9 @@ const SEED: &str = r#"(module
             (drop (call_indirect (type $f) (i32.const 0) (i32.const 1)))
             (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 10))))
         (call $several (local.get 1)) drop drop drop
+        (drop (table.grow 0 (ref.null func) (i32.const 2)))
+        (local.set $sum (f32.add (local.get $sum) (f32.load (i32.const 64)))) (f32.store (i32.const 68) (local.get $sum))
+        (local.set $v (f32x4.sqrt (local.get $v))) (v128.store (i32.const 80) (local.get $v))
         (call $random_fill (i32.const 0) (i32.const 8))
         (call $log (i32.const 1) (i32.const 100) (i32.const 5))
         (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))
@@ -70,6 +75,40 @@ fn the_undamaged_seed_runs() {
     let call = StepCall::Start { entry: "run".into(), input: b"abc".to_vec() };
     let report = instance.step(&call, &mut Context::new(0, [0; 32]), 100_000);
     assert_eq!(report.outcome, StepOutcome::Returned(b"abc".to_vec()));
+}
+
+/// A module whose only function takes `pairs` roots, each negated, so that every one of them must be settled.
+fn roots(pairs: usize) -> Vec<u8> {
+    use wasm_encoder::{CodeSection, Function, FunctionSection, Module, TypeSection, ValType};
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::F64], [ValType::F64]);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut body = Function::new([]);
+    body.instructions().local_get(0);
+    (0..pairs).for_each(|_| {
+        body.instructions().f64_sqrt().f64_neg();
+    });
+    body.instructions().end();
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    module.finish()
+}
+
+#[test]
+fn functions_that_rewriting_makes_too_large_for_browsers_are_refused() {
+    let limit = 7_654_321;
+    let config = rewrite::RewriteConfig::default();
+    let fits = rewrite::rewrite(&roots(350_000), &config).unwrap();
+    assert!(fits.len() < limit && fits.len() > 2 * 2 * 350_000);
+    match rewrite::rewrite(&roots(500_000), &config) {
+        Err(ModuleError::TooLarge { size, limit: named, .. }) => {
+            assert!(named == limit as u64 && size > named);
+        }
+        other => panic!("{:?}", other.map(|bytes| bytes.len())),
+    }
 }
 
 proptest! {

@@ -96,7 +96,8 @@ impl Matrix {
             let in_place = rows.is_multiple_of(GROUP_ROWS)
                 && row_bytes * GROUP_ROWS == group_bytes
                 && (reversible || !looked_up);
-            let own = if in_place { Arc::get_mut(gguf).and_then(|gguf| gguf.own_tensor_bytes(info)) } else { None };
+            let own =
+                if in_place { Arc::get_mut(gguf).and_then(|gguf| gguf.own_tensor_bytes(info)) } else { None };
             if let Some(bytes) = own {
                 let bytes = &mut bytes[..rows * row_bytes];
                 rearrange(bytes, group_bytes, pool, group);
@@ -424,7 +425,8 @@ mod tests {
         let mut writer = GgufWriter::new(Vec::new(), &[], vec![specification]).unwrap();
         let mut bytes = Vec::new();
         for row in 0..24 {
-            let row: Vec<f32> = (0..512).map(|column| ((row * 37 + column * 11) % 101) as f32 - 50.0).collect();
+            let row: Vec<f32> =
+                (0..512).map(|column| ((row * 37 + column * 11) % 101) as f32 - 50.0).collect();
             formats::encode_row(kind, &row, 50.0, &mut bytes);
         }
         if kind == TensorType::I2S {

@@ -24,8 +24,8 @@ use crate::sampler::Sampler;
 use crate::stream::Utf8Decoder;
 use crate::tokenizer::{Before, Segment};
 use crate::{KvCache, LlmError};
-pub use generation::{Generation, Progress};
 use generation::Outcome;
+pub use generation::{Generation, Progress};
 
 /// The most stop texts of a request: each is searched for at every token.
 const MAXIMUM_STOPS: usize = 64;

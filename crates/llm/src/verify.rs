@@ -189,7 +189,9 @@ fn quantized(numbers: &mut Numbers, weights: Weights) -> Result<(), String> {
         Weights::TernaryBlocks => {
             let block_bytes = SCALE_BYTES + 2 * UNIT_BYTES;
             let mut packed = numbers.blocks(groups * blocks, block_bytes);
-            packed.chunks_exact_mut(block_bytes).for_each(|block| clear_code_three(&mut block[SCALE_BYTES..]));
+            packed
+                .chunks_exact_mut(block_bytes)
+                .for_each(|block| clear_code_three(&mut block[SCALE_BYTES..]));
             packed
         }
         Weights::TernaryTensor => {
@@ -272,7 +274,8 @@ fn half_precision(numbers: &mut Numbers) -> Result<(), String> {
         out
     };
     let (expected, actual) = (halves(Kernels::scalar()), halves(Kernels::detect()));
-    let floats = |halves: &[u16]| halves.iter().map(|half| f16::from_bits(*half).to_f32()).collect::<Vec<_>>();
+    let floats =
+        |halves: &[u16]| halves.iter().map(|half| f16::from_bits(*half).to_f32()).collect::<Vec<_>>();
     same_bits("to half precision", &floats(&expected), &floats(&actual))?;
     // And back, for all that there are: as a row of one column each, times 1.
     let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();

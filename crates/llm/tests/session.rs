@@ -282,8 +282,7 @@ fn a_caller_may_cancel() {
 /// Advances `generation` until it has `tokens` tokens, `piece` prompt tokens at a time.
 fn advance_to(generation: &mut Generation, session: &mut Session, piece: usize, tokens: usize) {
     while generation.generated_tokens() < tokens {
-        let response =
-            generation.advance_by(session, piece, &mut |_| ControlFlow::Continue(())).unwrap();
+        let response = generation.advance_by(session, piece, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(response, None);
     }
 }
@@ -389,7 +388,9 @@ fn a_generation_that_was_overtaken_or_is_over_is_an_error() {
     advance_to(&mut overtaken, &mut session, 1000, 2);
     let whole = generate(&mut session, &request).unwrap();
     let go_on = &mut |_: &glasshouse_llm::TokenEvent<'_>| ControlFlow::Continue(());
-    for error in [overtaken.advance(&mut session, go_on).unwrap_err(), overtaken.cancel(&mut session).unwrap_err()] {
+    for error in
+        [overtaken.advance(&mut session, go_on).unwrap_err(), overtaken.cancel(&mut session).unwrap_err()]
+    {
         assert!(matches!(error, LlmError::InvalidRequest { .. }) && error.to_string().contains("went on"));
     }
     let mut over = session.start(&request, 1).unwrap();

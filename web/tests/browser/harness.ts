@@ -16,9 +16,9 @@ import { chromium } from "playwright-core";
 import type { BrowserContext, Page } from "playwright-core";
 
 /** One wait inside a test. The machine may be busy; a test that hangs ends all the same. */
-export const WAIT_MILLISECONDS = 60_000;
+export const WAIT_MILLISECONDS = 120_000;
 /** A whole test. */
-export const TEST = { timeout: 180_000 };
+export const TEST = { timeout: 600_000 };
 
 const FLAGS = [
   "--disable-quic",

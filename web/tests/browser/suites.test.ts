@@ -54,7 +54,7 @@ function inWorker(page: Page, name: string | undefined): Promise<{ result?: stri
 }
 
 for (const name of ["conformance", "kernels-simd128", "kernels-relaxed"]) {
-  test(`${name}, in a worker`, { timeout: 2 * TEST.timeout }, async (t) => {
+  test(`${name}, in a worker`, TEST, async (t) => {
     const folder = path.join(temporaryFolder(t), "suite");
     fs.cpSync(path.join(place("SUITES"), name), folder, { recursive: true });
     fs.writeFileSync(path.join(folder, "index.html"), "<!doctype html><title>suite</title>");

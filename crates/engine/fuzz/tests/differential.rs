@@ -93,7 +93,9 @@ fn fill(store: &mut Store<()>, instance: Instance) {
 }
 
 fn stack_left(store: &mut Store<()>, instance: Instance) -> i64 {
-    instance.get_global(&mut *store, Account::Stack.export()).map_or(0, |global| global.get(&mut *store).i64().unwrap())
+    instance
+        .get_global(&mut *store, Account::Stack.export())
+        .map_or(0, |global| global.get(&mut *store).i64().unwrap())
 }
 
 proptest! {

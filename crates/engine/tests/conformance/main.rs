@@ -1,4 +1,5 @@
-//! What every machine promises, checked on the native one. The list in `cases` runs on any [`glasshouse_engine::Machine`].
+//! What every machine promises, checked on the native one. The list in `cases` runs on any [`glasshouse_engine::Machine`];
+//! `web/tests/conformance` is the same list in a browser.
 
 mod cases;
 mod fixture;

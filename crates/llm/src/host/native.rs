@@ -42,11 +42,7 @@ impl FileMap {
             // SAFETY: the map is read-only and backed by a file, so dropped pages come back with the same bytes.
             // A failure leaves the pages where they are, which only costs memory.
             let _ = unsafe {
-                self.0.unchecked_advise_range(
-                    memmap2::UncheckedAdvice::DontNeed,
-                    range.start,
-                    range.len(),
-                )
+                self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
             };
         }
         #[cfg(not(target_os = "linux"))]

@@ -21,6 +21,13 @@ use glasshouse_engine::{HostMachine, Instance};
 use js_sys::Error;
 use wasm_bindgen::prelude::*;
 
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds, finer than those of the clock.
+    #[wasm_bindgen(js_namespace = performance)]
+    fn now() -> f64;
+}
+
 macro_rules! list {
     ($($module:ident :: $case:ident,)*) => {
         const CASES: &[(&str, fn(&HostMachine))] = &[$((stringify!($case), $module::$case)),*];
@@ -59,11 +66,11 @@ pub fn time_loop(index: usize, runs: u32) -> Option<String> {
     let mut fastest = f64::INFINITY;
     let mut fuel = 0;
     for _ in 0..=runs {
-        let start = js_sys::Date::now();
+        let start = now();
         let report = instance.step(&fixture::start("run", b""), &mut fixture::context(), u64::MAX);
         fixture::returned(&report);
-        fastest = fastest.min(js_sys::Date::now() - start);
+        fastest = fastest.min(now() - start);
         fuel = report.fuel_used;
     }
-    Some(format!("{name}: {fastest:.1} ms, {fuel} fuel"))
+    Some(format!("{name}: {fastest:.2} ms, {fuel} fuel"))
 }

@@ -91,7 +91,9 @@ impl Measurement {
 
     /// A sum over the bits of the last logits, which is the same on every host.
     pub fn fingerprint(&self) -> String {
-        let mix = |sum: u64, logit: &f32| sum.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(logit.to_bits());
+        let mix = |sum: u64, logit: &f32| {
+            sum.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(logit.to_bits())
+        };
         format!("{:016x}", self.logits.iter().fold(0, mix))
     }
 

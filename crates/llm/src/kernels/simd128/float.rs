@@ -8,20 +8,29 @@ use half::f16;
 
 use super::super::elementwise::LANES;
 use super::super::{FloatType, scalar};
-use super::from_half;
+use super::from_halves;
 
-/// Four elements of a float row at `column`, as f32.
+/// Eight elements of a float row at `column`, as f32.
 ///
 /// # Safety
-/// `row` holds four elements from `column` on.
+/// `row` holds eight elements from `column` on.
 #[inline(always)]
-unsafe fn load_floats(float: FloatType, row: *const u8, column: usize) -> v128 {
+unsafe fn load_floats(float: FloatType, row: *const u8, column: usize) -> [v128; 2] {
     // SAFETY: the elements are readable by this function's contract; no load needs an alignment.
     unsafe {
         match float {
-            FloatType::F32 => v128_load(row.add(column * 4).cast()),
-            FloatType::F16 => from_half(i32x4_load_extend_i16x4(row.add(column * 2).cast())),
-            FloatType::Bf16 => u32x4_shl(u32x4_load_extend_u16x4(row.add(column * 2).cast()), 16),
+            FloatType::F32 => {
+                let elements = row.add(column * 4);
+                [v128_load(elements.cast()), v128_load(elements.add(16).cast())]
+            }
+            FloatType::F16 => from_halves(v128_load(row.add(column * 2).cast())),
+            FloatType::Bf16 => {
+                let elements = v128_load(row.add(column * 2).cast());
+                [
+                    u32x4_shl(u32x4_extend_low_u16x8(elements), 16),
+                    u32x4_shl(u32x4_extend_high_u16x8(elements), 16),
+                ]
+            }
         }
     }
 }
@@ -48,16 +57,17 @@ unsafe fn float_tile<const R: usize, const T: usize>(
     let mut lanes = [[[f32x4_splat(0.0); 4]; R]; T];
     let whole = columns / LANES * LANES;
     for column in (0..whole).step_by(LANES) {
-        for quarter in 0..4 {
-            let at = column + quarter * 4;
-            // SAFETY: four elements from `at` on are within `columns`.
+        for half in 0..2 {
+            // SAFETY: eight elements of each row and token from here on are within `columns`.
             unsafe {
                 for row in 0..R {
-                    let weights = load_floats(float, rows[row], at);
-                    for token in 0..T {
-                        let product = f32x4_mul(weights, v128_load(tokens[token].add(at).cast()));
-                        let lanes = &mut lanes[token][row][quarter];
-                        *lanes = f32x4_add(*lanes, product);
+                    let weights = load_floats(float, rows[row], column + half * 8);
+                    for quarter in 0..2 {
+                        for token in 0..T {
+                            let x = v128_load(tokens[token].add(column + half * 8 + quarter * 4).cast());
+                            let lanes = &mut lanes[token][row][2 * half + quarter];
+                            *lanes = f32x4_add(*lanes, f32x4_mul(weights[quarter], x));
+                        }
                     }
                 }
             }
@@ -174,11 +184,13 @@ pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: us
         let mut sums = [f32x4_splat(0.0); 4];
         for (position, probability) in probabilities.iter().enumerate() {
             let probability = f32x4_splat(*probability);
-            for (number, sum) in sums.iter_mut().enumerate() {
-                let at = position * stride + column + number * 4;
-                // SAFETY: `at + 4` is within the position's value, which is within the slice.
-                let value = from_half(unsafe { i32x4_load_extend_i16x4(values.as_ptr().add(at).cast()) });
-                *sum = f32x4_add(*sum, f32x4_mul(probability, value));
+            for half in 0..2 {
+                let at = position * stride + column + half * 8;
+                // SAFETY: `at + 8` is within the position's value, which is within the slice.
+                let eight = from_halves(unsafe { v128_load(values.as_ptr().add(at).cast()) });
+                for (sum, value) in sums[2 * half..].iter_mut().zip(eight) {
+                    *sum = f32x4_add(*sum, f32x4_mul(probability, value));
+                }
             }
         }
         for (number, sum) in sums.iter().enumerate() {

@@ -155,26 +155,68 @@ fn strip_at(strip: usize, group_bytes: usize) -> usize {
     strip / 2 * group_bytes + strip % 2 * STRIP_BYTES
 }
 
-/// Four f16, sign-extended to 32 bits each, as f32: exactly what the scalar conversion gives, except for which NaN.
+/// Eight f16 as f32: exactly what the scalar conversion gives, except for which NaN. Zeros, subnormals, infinities
+/// and NaN take a slower way, which also spares the machine arithmetic on subnormal f32, slow on many.
 #[inline(always)]
-fn from_half(halves: v128) -> v128 {
-    // The exponent is rebiased by a multiplication, which is exact for subnormals too.
-    let shifted = v128_and(i32x4_shl(halves, 13), u32x4_splat(0x8fff_e000));
-    let rebiased = f32x4_mul(shifted, f32x4_splat(f32::from_bits((127 + 112) << 23)));
-    // Infinity and NaN have the largest exponent in both formats.
-    let exponent = u32x4_splat(0x0f80_0000);
-    let special = i32x4_eq(v128_and(shifted, exponent), exponent);
-    v128_or(rebiased, v128_and(special, u32x4_splat(0x7f80_0000)))
+fn from_halves(halves: v128) -> [v128; 2] {
+    // Without the sign, normal numbers are 0x0800 to 0xf7ff; moved to the upper end of the signed numbers, all others
+    // are the highest.
+    let moved = i16x8_add(i16x8_shl(halves, 1), u16x8_splat(0x7800));
+    if v128_any_true(i16x8_ge(moved, i16x8_splat(0x7000))) {
+        return from_unusual_halves(halves);
+    }
+    // The exponent is rebiased by a multiplication with a power of two.
+    [i32x4_extend_low_i16x8(halves), i32x4_extend_high_i16x8(halves)].map(|wide| {
+        let shifted = v128_and(i32x4_shl(wide, 13), u32x4_splat(0x8fff_e000));
+        f32x4_mul(shifted, f32x4_splat(f32::from_bits((127 + 112) << 23)))
+    })
 }
 
-/// The f16 scales of the four rows of a strip, as f32.
+/// Eight f16 as f32, whatever they are (after Giesen, "Half to float done quick").
+#[cold]
+#[inline(never)]
+fn from_unusual_halves(halves: v128) -> [v128; 2] {
+    [i32x4_extend_low_i16x8(halves), i32x4_extend_high_i16x8(halves)].map(|wide| {
+        let shifted = v128_and(i32x4_shl(wide, 13), u32x4_splat(0x0fff_e000));
+        let rebias = u32x4_splat(112 << 23);
+        // A subnormal becomes a normal number of the next exponent, whose leading one is then subtracted.
+        let one = v128_and(i32x4_lt(shifted, u32x4_splat(1 << 23)), u32x4_splat(113 << 23));
+        // Infinity and NaN are rebiased twice: the largest exponent stays the largest.
+        let again = v128_and(i32x4_ge(shifted, u32x4_splat(31 << 23)), rebias);
+        let biased = i32x4_add(i32x4_add(shifted, v128_or(rebias, one)), again);
+        v128_or(f32x4_sub(biased, one), v128_and(wide, u32x4_splat(1 << 31)))
+    })
+}
+
+/// The f16 scales, as f32, of the strips from `first` on of the blocks that begin at `at` in each group.
 ///
 /// # Safety
-/// 8 bytes can be read at `block + strip_at / 2`, where the strip's scales are.
+/// Each group of the strips has sixteen bytes of scales at `at`.
 #[inline(always)]
-unsafe fn strip_scales(block: *const u8, strip: usize) -> v128 {
-    // SAFETY: the bytes are readable by this function's contract; the load needs no alignment.
-    from_half(unsafe { i32x4_load_extend_i16x4(block.add(strip % 2 * 8).cast()) })
+unsafe fn strip_scales<const S: usize>(
+    packed: &[u8],
+    at: usize,
+    group_bytes: usize,
+    first: usize,
+) -> [v128; S] {
+    let mut scales = [f32x4_splat(0.0); S];
+    let mut strip = 0;
+    while strip < S {
+        let block = packed.as_ptr().wrapping_add(at + (first + strip) / 2 * group_bytes);
+        if S.is_multiple_of(2) {
+            // SAFETY: the bytes are readable by this function's contract; the load needs no alignment.
+            let group = from_halves(unsafe { v128_load(block.cast()) });
+            scales[strip] = group[0];
+            scales[strip + 1] = group[1];
+            strip += 2;
+        } else {
+            // SAFETY: as above; these are the eight bytes of this strip.
+            let halves = unsafe { v128_load64_splat(block.add((first + strip) % 2 * 8).cast()) };
+            scales[strip] = from_halves(halves)[0];
+            strip += 1;
+        }
+    }
+    scales
 }
 
 /// `accumulator + float(dot) · scale`, each operation rounded on its own.
@@ -195,8 +237,7 @@ impl TileKernel for Q4 {
     ) -> Products<T, G> {
         let mut accumulators = [[[f32x4_splat(0.0); 2]; G]; T];
         for block in 0..group_bytes / Q4_BLOCK_BYTES {
-            let offsets: [v128; T] =
-                std::array::from_fn(|token| i32x4_splat(-8 * tile.sums[token][block]));
+            let offsets: [v128; T] = std::array::from_fn(|token| i32x4_splat(-8 * tile.sums[token][block]));
             let scales: [v128; T] = std::array::from_fn(|token| f32x4_splat(tile.scales[token][block]));
             for first in (0..2 * G).step_by(S) {
                 let mut dots = [[i32x4_splat(0); S]; T];
@@ -222,15 +263,14 @@ impl TileKernel for Q4 {
                         }
                     }
                 }
+                // SAFETY: a block starts with its scales.
+                let weight_scales: [v128; S] =
+                    unsafe { strip_scales(packed, block * Q4_BLOCK_BYTES, group_bytes, first) };
                 for strip in 0..S {
                     let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    // SAFETY: a block starts with its scales.
-                    let weight_scales = unsafe {
-                        strip_scales(packed.as_ptr().add(group * group_bytes + block * Q4_BLOCK_BYTES), half)
-                    };
                     for token in 0..T {
                         let accumulator = &mut accumulators[token][group][half];
-                        let scale = f32x4_mul(weight_scales, scales[token]);
+                        let scale = f32x4_mul(weight_scales[strip], scales[token]);
                         *accumulator = accumulate(*accumulator, dots[token][strip], scale);
                     }
                 }
@@ -271,15 +311,14 @@ impl TileKernel for Q8 {
                         }
                     }
                 }
+                // SAFETY: a block starts with its scales.
+                let weight_scales: [v128; S] =
+                    unsafe { strip_scales(packed, block * Q8_BLOCK_BYTES, group_bytes, first) };
                 for strip in 0..S {
                     let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    // SAFETY: a block starts with its scales.
-                    let weight_scales = unsafe {
-                        strip_scales(packed.as_ptr().add(group * group_bytes + block * Q8_BLOCK_BYTES), half)
-                    };
                     for token in 0..T {
                         let accumulator = &mut accumulators[token][group][half];
-                        let scale = f32x4_mul(weight_scales, scales[token]);
+                        let scale = f32x4_mul(weight_scales[strip], scales[token]);
                         *accumulator = accumulate(*accumulator, sums[token][strip].total(), scale);
                     }
                 }
@@ -338,15 +377,14 @@ impl TileKernel for Q6 {
                         }
                     }
                 }
+                // SAFETY: a block starts with its scales.
+                let weight_scales: [v128; S] =
+                    unsafe { strip_scales(packed, block * Q6_BLOCK_BYTES, group_bytes, first) };
                 for strip in 0..S {
                     let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    // SAFETY: a block starts with its scales.
-                    let weight_scales = unsafe {
-                        strip_scales(packed.as_ptr().add(group * group_bytes + block * Q6_BLOCK_BYTES), half)
-                    };
                     for token in 0..T {
                         let accumulator = &mut accumulators[token][group][half];
-                        let scale = f32x4_mul(weight_scales, scales[token]);
+                        let scale = f32x4_mul(weight_scales[strip], scales[token]);
                         *accumulator = accumulate(*accumulator, dots[token][strip], scale);
                     }
                 }
@@ -416,14 +454,13 @@ impl TileKernel for TernaryBlocks {
                     // SAFETY: both units of the block are inside each group and the tile's columns.
                     unsafe { ternary_unit(packed, unit_at, group_bytes, first, &tile, unit, &mut dots) };
                 }
+                // SAFETY: a block starts with its scales.
+                let weight_scales: [v128; S] = unsafe { strip_scales(packed, at, group_bytes, first) };
                 for strip in 0..S {
                     let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    // SAFETY: a block starts with its scales.
-                    let weight_scales =
-                        unsafe { strip_scales(packed.as_ptr().add(group * group_bytes + at), half) };
                     for token in 0..T {
                         let accumulator = &mut accumulators[token][group][half];
-                        *accumulator = accumulate(*accumulator, dots[token][strip], weight_scales);
+                        *accumulator = accumulate(*accumulator, dots[token][strip], weight_scales[strip]);
                     }
                 }
             }
