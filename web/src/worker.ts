@@ -21,6 +21,11 @@ const MEMORY_WAIT_MILLISECONDS = 1000;
 const REOPEN_ATTEMPTS = 10;
 const REOPEN_WAIT_MILLISECONDS = 100;
 
+const NO_MODEL = {
+  none: "There is no model yet. Load one first.",
+  damaged: "The model that was kept in this browser is damaged, and another could not be had. Load a model.",
+};
+
 /** What a call's handler gets beside its parameters. */
 interface Context<M extends Method> {
   readonly signal: AbortSignal;
@@ -37,8 +42,8 @@ type Handlers = {
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 const running = new Map<number, AbortController>();
 let loaded: (LoadedEngine & { readonly engine: Engine }) | undefined;
-/** Whether the engine's model was read from bytes that changed since they were stored. */
-let modelIsDamaged = false;
+/** What the engine's model is worth; `damaged` if it was read from bytes that changed since they were stored. */
+let model: "none" | "ready" | "damaged" = "none";
 /** What the engine is doing that must not be begun twice; for the message. */
 let occupation: string | undefined;
 /** Why the engine can no longer be used. */
@@ -65,25 +70,20 @@ const handlers: Handlers = {
   loadModel: ({ source, useCache }, { signal, progress }) =>
     occupied("loading a model", async () => {
       const damaged = () => {
-        modelIsDamaged = true;
+        model = "damaged";
       };
       const context = { engine: open().engine, memory: open().memory, signal, progress, damaged };
-      const model = await ("file" in source
+      const info = await ("file" in source
         ? loadFromFile(context, source.file)
         : loadFromUrl(context, source.url, useCache));
-      modelIsDamaged = false;
-      return model;
+      model = "ready";
+      return info;
     }),
 
   chat: ({ question, options, sliceMilliseconds }, { signal, progress }) =>
     occupied("answering", async () => {
       const { engine } = open();
-      if (modelIsDamaged) {
-        throw new GlasshouseError(
-          "no_model",
-          "The model that was kept in this browser is damaged, and another could not be had. Load a model.",
-        );
-      }
+      if (model !== "ready") throw new GlasshouseError("no_model", NO_MODEL[model]);
       engine.start(question, JSON.stringify(options));
       let stopped = false;
       let milliseconds = 0;

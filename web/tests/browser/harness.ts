@@ -35,10 +35,16 @@ export function place(name: "PROGRAM" | "PAGE" | "SUITES" | "SCREENSHOTS" | "CHR
   return path.resolve(value);
 }
 
-/** A folder that is removed after the test. */
-export function temporaryFolder(t: TestContext): string {
+/** Removed at the very end: a browser writes to its profile until it is gone. */
+const folders: string[] = [];
+process.on("exit", () => {
+  for (const folder of folders) fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+/** A folder that is removed after the tests. */
+export function temporaryFolder(): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "glasshouse-"));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  folders.push(folder);
   return folder;
 }
 
@@ -64,7 +70,7 @@ export async function serveChanged(
   t: TestContext,
   changes: Readonly<Record<string, (content: Buffer) => Buffer | string>>,
 ): Promise<string> {
-  const folder = path.join(temporaryFolder(t), "page");
+  const folder = path.join(temporaryFolder(), "page");
   fs.cpSync(place("PAGE"), folder, { recursive: true });
   for (const [name, change] of Object.entries(changes)) {
     const file = path.join(folder, name);
@@ -117,7 +123,7 @@ export interface BrowserOptions {
 
 /** A Chromium with a profile of its own. */
 export async function browse(t: TestContext, options: BrowserOptions = {}): Promise<BrowserContext> {
-  const context = await chromium.launchPersistentContext(options.profile ?? temporaryFolder(t), {
+  const context = await chromium.launchPersistentContext(options.profile ?? temporaryFolder(), {
     executablePath: place("CHROMIUM"),
     headless: true,
     chromiumSandbox: false,

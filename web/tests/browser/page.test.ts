@@ -57,7 +57,7 @@ test("what was remembered is known after a reload, and can be forgotten", TEST, 
 });
 
 test("the saved event log replays natively to the same bytes", TEST, async (t) => {
-  const folder = temporaryFolder(t);
+  const folder = temporaryFolder();
   const page = await open(t, await browse(t), await serve(t));
   await ready(page);
   await ask(page, CALCULATION);
@@ -96,7 +96,7 @@ test("the second tab answers, and says that its memory ends with it", TEST, asyn
 });
 
 test("a file that is no model is refused with a sentence, and the model before goes on", TEST, async (t) => {
-  const folder = temporaryFolder(t);
+  const folder = temporaryFolder();
   const pocket = fs.readFileSync(path.join(process.env["GLASSHOUSE_PAGE"] ?? "", "pocket.gguf"));
   const page = await open(t, await browse(t), await serve(t));
   await ready(page);
@@ -121,7 +121,7 @@ test("a file that is no model is refused with a sentence, and the model before g
 });
 
 test("a person's own model file is loaded, and the pocket model can be had back", TEST, async (t) => {
-  const folder = temporaryFolder(t);
+  const folder = temporaryFolder();
   const file = path.join(folder, "tiny.gguf");
   await glasshouse(["model", "generate", "tiny-llama-q8_0", file], folder);
   const page = await open(t, await browse(t), await serve(t));

@@ -169,7 +169,7 @@ test("a page whose engine cannot be fetched says so", TEST, async (t) => {
 });
 
 test("a browser that is killed while memory is written loses nothing that was told as kept", TEST, async (t) => {
-  const profile = temporaryFolder(t);
+  const profile = temporaryFolder();
   const url = await serve(t);
   const context = await browse(t, { profile });
   const page = await open(t, context, url);
