@@ -63,6 +63,8 @@ export interface UsageEvent {
 export interface EndEvent {
   readonly event: "end";
   readonly outcome: AgentOutcome;
+  /** Why there is no answer, and what to do; left out when there is one. */
+  readonly explanation?: string;
 }
 
 /** The run failed or was stopped; the last event of such a run. */

@@ -5,7 +5,7 @@
  */
 
 import { make, makeButton, save, sentence } from "./dom.js";
-import type { AgentEnd, AgentOutcome, ChatEvent, DeltaEvent, RunSummary } from "./protocol.js";
+import type { AgentOutcome, ChatEvent, DeltaEvent, RunSummary } from "./protocol.js";
 
 /** How a run came out, for the announcement and the state line. */
 export interface RunResult {
@@ -60,6 +60,8 @@ export class RunView {
         break;
       case "end":
         this.#outcome = event.outcome;
+        this.#stopped ||= event.outcome.end.kind === "cancelled";
+        if (event.explanation !== undefined && !this.#stopped) this.#problem ??= sentence(event.explanation);
         break;
       case "error":
         if (event.code === "killed") this.#stopped = true;
@@ -80,9 +82,7 @@ export class RunView {
 
   /** Shows what the run came to. `number` tells its log's name. */
   finish(summary: RunSummary | undefined, log: Uint8Array<ArrayBuffer> | undefined, number: number): RunResult {
-    const end = this.#outcome?.end;
-    this.#stopped ||= end?.kind === "cancelled";
-    const problem = this.#problem ?? (end && explain(end));
+    const problem = this.#problem;
     if (problem !== undefined) this.#answer.classList.add("problem");
     // What was written so far stays, with what became of it.
     if (problem !== undefined || this.#stopped) {
@@ -143,26 +143,5 @@ export class RunView {
       how.textContent = `glasshouse replay ${name} runs it again and compares every byte.`;
     });
     this.#footer.append(button, how);
-  }
-}
-
-/** Why there is no answer, unless there is one or the run was stopped. */
-function explain(end: AgentEnd): string | undefined {
-  switch (end.kind) {
-    case "answer":
-    case "cancelled":
-      return undefined;
-    case "steps_exhausted":
-      return `There is no answer after ${end.limit} steps. Ask for less at once.`;
-    case "tokens_exhausted":
-      return `There is no answer within ${end.limit} tokens. Ask for less at once.`;
-    case "step_truncated":
-      return `A step was cut off at ${end.limit} tokens. Ask for less at once.`;
-    case "context_exhausted":
-      return `The question and its steps do not fit the model's context of ${end.limit} tokens. Ask something shorter.`;
-    case "repeating":
-      return `The model made the same call of ${end.tool} ${end.times} times in a row. Ask in other words.`;
-    case "malformed":
-      return sentence(`The model's output cannot be used: ${end.reason}`);
   }
 }

@@ -31,6 +31,7 @@ pub use observer::{Observer, Unobserved};
 pub use replay::{ReplayOptions, ReplayReport, replay};
 pub use run::Run;
 pub use runtime::{
-    AskOptions, CallOptions, RunOptions, Runtime, RuntimeOptions, agent_limits, agent_outcome, defaults, process_limits,
+    AskOptions, CallOptions, RunOptions, Runtime, RuntimeOptions, agent_limits, agent_outcome, defaults,
+    process_limits,
 };
 pub use services::{Clock, FileSystem, NoFiles};

@@ -18,7 +18,7 @@ pub struct Run<'t> {
     driver: Driver,
     recorder: Box<dyn Recorder + 't>,
     /// The generation that is going on, and the request that it answers.
-    generating: Option<(RequestId, Generating)>,
+    generating: Option<(RequestId, Box<Generating>)>,
     /// Whether the stop was taken note of.
     stopped: bool,
 }

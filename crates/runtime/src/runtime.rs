@@ -64,7 +64,11 @@ pub struct RunOptions {
 impl Default for RunOptions {
     /// Seed 0, the host's clock, and [`defaults`].
     fn default() -> Self {
-        Self { seed: 0, clock: Clock::Host, limits: process_limits(defaults::FUEL, defaults::MEMORY_MEBIBYTES) }
+        Self {
+            seed: 0,
+            clock: Clock::Host,
+            limits: process_limits(defaults::FUEL, defaults::MEMORY_MEBIBYTES),
+        }
     }
 }
 

@@ -70,7 +70,15 @@ impl Engine {
         let options = RuntimeOptions { model: ModelSource::None, memory, ..RuntimeOptions::default() };
         let runtime = Runtime::new(options).map_err(Thrown::from)?;
         let stop = runtime.stop_flag();
-        Ok(Self { runtime, stop, memory_problem, memory_is_persistent, reserved: None, chat: None, log: None })
+        Ok(Self {
+            runtime,
+            stop,
+            memory_problem,
+            memory_is_persistent,
+            reserved: None,
+            chat: None,
+            log: None,
+        })
     }
 
     /// Whether what is remembered is there when the page is opened again.
@@ -117,7 +125,9 @@ impl Engine {
     pub fn load_model(&mut self) -> Result<String, wasm_bindgen::JsValue> {
         self.idle()?;
         let Some(bytes) = self.reserved.take() else {
-            return Err(Thrown::new("no_model", "no model file was written; reserve room for it first").into());
+            return Err(
+                Thrown::new("no_model", "no model file was written; reserve room for it first").into()
+            );
         };
         let size = bytes.len();
         let model = HashedModel::from_bytes(bytes, 1).map_err(Thrown::from)?;
@@ -191,7 +201,8 @@ impl Engine {
     #[wasm_bindgen(js_name = memoryList)]
     pub fn memory_list(&mut self) -> Result<String, wasm_bindgen::JsValue> {
         let records = self.runtime.memory().list(0, MEMORIES_LISTED).map_err(Thrown::from)?;
-        let texts: Vec<_> = records.iter().map(|record| json!({ "id": record.id, "text": record.text })).collect();
+        let texts: Vec<_> =
+            records.iter().map(|record| json!({ "id": record.id, "text": record.text })).collect();
         Ok(json!(texts).to_string())
     }
 
@@ -199,7 +210,8 @@ impl Engine {
     #[wasm_bindgen(js_name = memorySearch)]
     pub fn memory_search(&mut self, query: &str) -> Result<String, wasm_bindgen::JsValue> {
         let found = self.runtime.memory().search(query, MEMORIES_LISTED).map_err(Thrown::from)?;
-        let texts: Vec<_> = found.iter().map(|memory| json!({ "id": memory.id, "text": memory.text })).collect();
+        let texts: Vec<_> =
+            found.iter().map(|memory| json!({ "id": memory.id, "text": memory.text })).collect();
         Ok(json!(texts).to_string())
     }
 

@@ -23,7 +23,11 @@ impl Events {
     /// The run ended with an outcome.
     pub(crate) fn end(&mut self, outcome: &AgentOutcome) {
         self.usage();
-        self.waiting.push(json!({ "event": "end", "outcome": outcome }));
+        let mut end = json!({ "event": "end", "outcome": outcome });
+        if let Some(explanation) = outcome.end.explanation() {
+            end["explanation"] = explanation.into();
+        }
+        self.waiting.push(end);
     }
 
     /// The run failed.

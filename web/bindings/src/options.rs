@@ -80,9 +80,7 @@ impl ChatOptions {
             limits: agent_limits(self.max_steps, self.max_tokens),
             run: RunOptions {
                 seed: self.seed,
-                clock: self
-                    .now
-                    .map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
+                clock: self.now.map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
                 limits: process_limits(self.fuel, self.memory_limit),
             },
         }

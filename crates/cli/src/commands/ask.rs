@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use glasshouse_protocol::Sampling;
 use glasshouse_memory::MemoryStore;
+use glasshouse_protocol::Sampling;
 use glasshouse_runtime::{
     AskOptions, Clock, Files, Mount, RunOptions, Runtime, RuntimeError, RuntimeOptions, agent_limits,
     process_limits,

@@ -4,7 +4,9 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
 use glasshouse_kernel::{Event, EventKind};
-use glasshouse_runtime::{CallOptions, ModelSource, Observer, RunOptions, Runtime, RuntimeOptions, process_limits};
+use glasshouse_runtime::{
+    CallOptions, ModelSource, Observer, RunOptions, Runtime, RuntimeOptions, process_limits,
+};
 
 use crate::{
     arguments::RunArguments,
@@ -43,11 +45,7 @@ pub fn run(arguments: RunArguments) -> Result<ExitCode> {
             ..RunOptions::default()
         },
     };
-    let result = runtime.call(
-        options,
-        trace.as_mut().map(|file| file as &mut dyn Write),
-        &mut Log,
-    );
+    let result = runtime.call(options, trace.as_mut().map(|file| file as &mut dyn Write), &mut Log);
     if let Some(mut file) = trace {
         file.flush().context("the event log cannot be written")?;
     }

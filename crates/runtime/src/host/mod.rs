@@ -15,6 +15,6 @@ mod native;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use browser::{BUILT_IN_MODEL, open_model, unix_milliseconds};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{Files, Mount};
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{BUILT_IN_MODEL, open_model, unix_milliseconds};
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{Files, Mount};

@@ -60,12 +60,7 @@ impl FileSystem for NoFiles {
         Self::refuse()
     }
 
-    fn search(
-        &self,
-        _grants: &[Capability],
-        _query: &str,
-        _path: &str,
-    ) -> Result<SearchMatches, ErrorData> {
+    fn search(&self, _grants: &[Capability], _query: &str, _path: &str) -> Result<SearchMatches, ErrorData> {
         Self::refuse()
     }
 }

@@ -22,8 +22,6 @@ pub use clock::Clock;
 pub use files::{FileSystem, NoFiles};
 pub use model::{Generating, ModelService};
 
-use model::Begun;
-
 use crate::Observer;
 
 /// A service's answer: JSON, or what went wrong as data for the process that asked.
@@ -71,7 +69,7 @@ pub enum Performed {
     /// The answer. An error is data for the process that asked; the run goes on.
     Answer(Answer),
     /// Text is being generated: [`Services::advance`] it.
-    Generating(Generating),
+    Generating(Box<Generating>),
 }
 
 impl Services {
@@ -81,11 +79,8 @@ impl Services {
             Ok(request) => request,
             Err(error) => return Performed::Answer(Err(error)),
         };
-        match self.model.as_mut().and_then(|model| model.begin(call, &request)) {
-            Some(Begun::Answer(answer)) => Performed::Answer(answer),
-            Some(Begun::Generating(generating)) => Performed::Generating(generating),
-            None => Performed::Answer(self.answer(call, request)),
-        }
+        let begun = self.model.as_mut().and_then(|model| model.begin(call, &request));
+        begun.unwrap_or_else(|| Performed::Answer(self.answer(call, request)))
     }
 
     /// Does one piece of a generation: the answer once there is one.

@@ -13,7 +13,7 @@ use glasshouse_kernel::ProcessId;
 use glasshouse_llm::{Generation, LlmError, LoadedModel, Session, TokenEvent};
 use glasshouse_protocol::{ErrorData, Request};
 
-use super::{Answer, ServiceCall, json};
+use super::{Answer, Performed, ServiceCall, json};
 use crate::Observer;
 
 /// Generates text for processes.
@@ -30,14 +30,6 @@ pub struct Generating {
     generated: u32,
 }
 
-/// What a request of the model comes to.
-pub(crate) enum Begun {
-    /// The answer is there.
-    Answer(Answer),
-    /// It takes time: [`ModelService::advance`] it.
-    Generating(Generating),
-}
-
 impl ModelService {
     /// A service on `model`; generation ends early once `stop` is set.
     pub fn new(model: Arc<LoadedModel>, stop: Arc<AtomicBool>) -> Self {
@@ -45,20 +37,18 @@ impl ModelService {
     }
 
     /// Takes a `model.*` request; `None` when it is for another service.
-    pub(crate) fn begin(&mut self, call: &ServiceCall<'_>, request: &Request) -> Option<Begun> {
+    pub(crate) fn begin(&mut self, call: &ServiceCall<'_>, request: &Request) -> Option<Performed> {
         Some(match request {
             Request::Generate(request) => {
                 let process = call.process;
                 let session =
                     self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
                 match session.start(request, call.seed) {
-                    Ok(generation) => {
-                        Begun::Generating(Generating { process, generation, generated: 0 })
-                    }
-                    Err(error) => Begun::Answer(Err(failure(&error))),
+                    Ok(generation) => Performed::Generating(Box::new(Generating { process, generation, generated: 0 })),
+                    Err(error) => Performed::Answer(Err(failure(&error))),
                 }
             }
-            Request::DescribeModel {} => Begun::Answer(json(self.model.description())),
+            Request::DescribeModel {} => Performed::Answer(json(self.model.description())),
             _ => return None,
         })
     }
@@ -72,11 +62,12 @@ impl ModelService {
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
         let Generating { process, generation, generated } = generating;
-        let session =
-            self.sessions.entry(*process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
+        let session = self.sessions.entry(*process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
         let stop = &self.stop;
         if *generated == 0 && (stop.load(Ordering::Relaxed) || maximum == Some(0)) {
-            return Some(generation.cancel(session).map_err(|error| failure(&error)).and_then(|cut| json(&cut)));
+            return Some(
+                generation.cancel(session).map_err(|error| failure(&error)).and_then(|cut| json(&cut)),
+            );
         }
         let mut on_token = |token: &TokenEvent<'_>| {
             observer.token(*process, token);
@@ -102,8 +93,8 @@ impl ModelService {
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
         let mut generating = match self.begin(call, request)? {
-            Begun::Answer(answer) => return Some(answer),
-            Begun::Generating(generating) => generating,
+            Performed::Answer(answer) => return Some(answer),
+            Performed::Generating(generating) => generating,
         };
         loop {
             if let Some(answer) = self.advance(&mut generating, maximum, observer) {
