@@ -17,11 +17,12 @@ const BROWSER_PACKAGES: [&str; 3] = ["glasshouse-web", "engine-conformance", "ke
 const TARGET: &str = "wasm32-unknown-unknown";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
-/// Everything a change has to pass.
+/// Everything a change has to pass. The browser runs what `--fast` builds: the same code, without the minutes that make it
+/// small; `cargo xtask test-web` tests the page as it is published.
 pub fn test() -> Result<()> {
     check()?;
     run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))?;
-    browser::test(&[])
+    browser::test(&["--fast"])
 }
 
 /// Format and lints, of the host, of the guests and of what a browser runs.
