@@ -71,6 +71,8 @@ fn need(tool: &Tool) -> Result<PathBuf> {
     }
     let command = ["apt-get", "install", "--yes", "--no-install-recommends", tool.package];
     if may_install() {
+        // A new machine has no package lists. Where they cannot be had, the ones that are there may do.
+        let _ = run(Command::new(command[0]).arg("update"));
         run(Command::new(command[0]).args(&command[1..]).env("DEBIAN_FRONTEND", "noninteractive"))?;
         if let Some(found) = find(tool) {
             return Ok(found);

@@ -44,7 +44,9 @@ impl ModelService {
                 let session =
                     self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
                 match session.start(request, call.seed) {
-                    Ok(generation) => Performed::Generating(Box::new(Generating { process, generation, generated: 0 })),
+                    Ok(generation) => {
+                        Performed::Generating(Box::new(Generating { process, generation, generated: 0 }))
+                    }
                     Err(error) => Performed::Answer(Err(failure(&error))),
                 }
             }
