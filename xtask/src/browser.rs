@@ -15,11 +15,15 @@ use crate::{
     web::{self, Effort, Variant},
 };
 
-/// `cargo xtask test-web [--fast]`: runs the suites of `web/tests/browser` on the page as it is published, or as
+/// What runs in a browser's worker, linted for that target.
+const PACKAGES: [&str; 3] = ["glasshouse-web", "engine-conformance", "kernel-verification"];
+
+/// `cargo xtask test-web [--fast]`: lints what a browser runs, and runs the suites of `web/tests/browser` on the page as it is published, or as
 /// `cargo xtask web --fast` builds it.
 pub fn test(options: &[&str]) -> Result<()> {
     let effort = web::effort(options)?;
     let (node, chromium) = (tools::node()?, tools::chromium()?);
+    web::lint(&PACKAGES)?;
     web::build(effort)?;
     compile_suites(effort)?;
     let mut tests = prepared(&node, &chromium)?;

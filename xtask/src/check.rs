@@ -4,28 +4,20 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
-use crate::{
-    browser,
-    shell::{cargo, run, target_directory},
-    web,
-};
+use crate::shell::{cargo, run, target_directory};
 
 /// What runs inside processes, and is therefore linted for their target as well.
 const GUESTS: [&str; 6] = ["probe", "react", "calculate", "clock", "files", "memory"];
-/// What runs in a browser's worker, linted for that target as well.
-const BROWSER_PACKAGES: [&str; 3] = ["glasshouse-web", "engine-conformance", "kernel-verification"];
 const TARGET: &str = "wasm32-unknown-unknown";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
-/// Everything a change has to pass. The browser runs what `--fast` builds: the same code, without the minutes that make it
-/// small; `cargo xtask test-web` tests the page as it is published.
+/// Everything a change has to pass but the browser's part, which [`crate::browser::test`] is: it needs more programs.
 pub fn test() -> Result<()> {
     check()?;
-    run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))?;
-    browser::test(&["--fast"])
+    run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))
 }
 
-/// Format and lints, of the host, of the guests and of what a browser runs.
+/// Format and lints, of the host and of the guests.
 pub fn check() -> Result<()> {
     install_tools()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
@@ -43,8 +35,7 @@ pub fn check() -> Result<()> {
     for guest in GUESTS {
         lint.args(["--package", guest]);
     }
-    run(lint.args(["--", "-D", "warnings"]))?;
-    web::lint(&BROWSER_PACKAGES)
+    run(lint.args(["--", "-D", "warnings"]))
 }
 
 /// Generates random-weight models in real shapes, once, and measures them beside the pocket model.
