@@ -1,7 +1,5 @@
 //! Everything that is SQLite's: the schema and its migrations, the statements, the meaning of its error codes.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,8 +10,8 @@ use crate::{Memory, MemoryError, Record};
 /// Marks a database file as a memory store: "GHme" in the `application_id` of its header.
 const APPLICATION_ID: i64 = 0x4748_6d65;
 
-/// What every SQLite file starts with.
-const FILE_MAGIC: &[u8] = b"SQLite format 3\0";
+/// The size of the smallest SQLite file there can be, one page of the smallest size, in bytes.
+const SMALLEST_FILE: u64 = 512;
 
 /// The schema, one step per version: step *n* makes version *n + 1* of version *n* (`user_version` in the header).
 ///
@@ -48,7 +46,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self, MemoryError> {
-        if holds_something_else(path) {
+        if is_too_short(path) {
             return Err(MemoryError::NotADatabase { path: path.to_owned() });
         }
         // Not the default flags: a path is a path here, never a `file:` URI with options in it.
@@ -82,11 +80,12 @@ impl Database {
     }
 
     /// Whether the file is a memory store, or empty and so free to become one.
+    ///
+    /// Both are read in one transaction, since another connection may make the file a memory store in between.
     fn read_header(&self) -> Result<bool, rusqlite::Error> {
-        let application: i64 =
-            self.connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let objects: i64 =
-            self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let snapshot = self.connection.unchecked_transaction()?;
+        let application: i64 = snapshot.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let objects: i64 = snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok(application == APPLICATION_ID || (application == 0 && objects == 0))
     }
 
@@ -182,12 +181,13 @@ impl Database {
     }
 }
 
-/// Whether there is a file with other content than a database. SQLite would find out too, but for a file of one
-/// byte, which it takes for an empty one and overwrites. A file that cannot be read is left to SQLite's error.
-fn holds_something_else(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_MAGIC.len() as u64).read_to_end(&mut start));
-    read.is_ok() && !start.is_empty() && start != FILE_MAGIC
+/// Whether there is a file that is neither empty nor long enough to be a database. SQLite finds every other file that
+/// is none, but takes one of a single byte for an empty one and overwrites it.
+///
+/// The file is not opened: closing it again would drop the locks that other connections of this process hold
+/// (SQLite, "How To Corrupt An SQLite Database File", 2.2).
+fn is_too_short(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && (1..SMALLEST_FILE).contains(&file.len()))
 }
 
 /// What a failure means to the one who uses the store.

@@ -90,19 +90,24 @@ fn memories_survive_reopening() {
 #[test]
 fn many_stores_share_one_file() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("memory.db");
-    std::thread::scope(|scope| {
-        for writer in 0..4 {
-            let path = &path;
-            scope.spawn(move || {
-                let mut store = MemoryStore::open(path).unwrap();
-                for number in 0..8 {
-                    store.store(&format!("note {number} of writer {writer}"), None).unwrap();
-                }
-            });
-        }
-    });
-    assert_eq!(MemoryStore::open(&path).unwrap().count().unwrap(), 32);
+    // Many new files: what can go wrong goes wrong while the first stores open and make the schema at the same time.
+    for round in 0..12 {
+        let path = folder.path().join(format!("memory-{round}.db"));
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut store = MemoryStore::open(path).unwrap();
+                    for number in 0..2 {
+                        store.store(&format!("note {number} of writer {writer}"), None).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(MemoryStore::open(&path).unwrap().count().unwrap(), 8);
+    }
 }
 
 #[test]
