@@ -499,9 +499,9 @@ def beyond_family(rng):
 
 
 FAMILIES = {
-    arithmetic_family: 14, function_family: 15, time_family: 5, read_family: 8, question_family: 12, write_family: 11, list_family: 10,
-    search_family: 12, search_read_family: 11, remember_family: 7, recall_family: 11, compute_remember_family: 7, compute_write_family: 6,
-    read_compute_family: 8, introduce_family: 6, beyond_family: 12,
+    arithmetic_family: 14, function_family: 15, time_family: 5, read_family: 8, question_family: 17, write_family: 11, list_family: 10,
+    search_family: 14, search_read_family: 11, remember_family: 7, recall_family: 12, compute_remember_family: 7, compute_write_family: 8,
+    read_compute_family: 8, introduce_family: 7, beyond_family: 12,
 }
 _FUNCTIONS, _WEIGHTS = list(FAMILIES), list(FAMILIES.values())
 

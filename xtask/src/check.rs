@@ -4,11 +4,13 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
-use crate::shell::{cargo, run, target_directory};
+use crate::{
+    shell::{cargo, run, target_directory},
+    web::TARGET,
+};
 
 /// What runs inside processes, and is therefore linted for their target as well.
 const GUESTS: [&str; 6] = ["probe", "react", "calculate", "clock", "files", "memory"];
-const TARGET: &str = "wasm32-unknown-unknown";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
 /// Everything a change has to pass but the browser's part, which [`crate::browser::test`] is: it needs more programs.

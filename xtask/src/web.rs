@@ -15,7 +15,8 @@ use crate::{
     tools,
 };
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// The target of everything that runs in a browser or in a process.
+pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Room for the deepest recursion of the engine's own code: grammars, JSON and SQL are parsed recursively.
 const STACK_BYTES: u32 = 4 << 20;
 /// Where `npm ci` leaves a copy of the lock file that it installed.
@@ -126,7 +127,6 @@ pub fn build(effort: Effort) -> Result<()> {
 
 /// Compiles a package for the browser and writes its JavaScript side, called `name`, into a folder.
 pub fn compile(package: &str, variant: Variant, effort: Effort, into: &Path, name: &str) -> Result<()> {
-    let flags = ["-C".to_owned(), format!("target-feature={}", variant.features())];
     run(cargo(&[
         "rustc",
         "--locked",
@@ -139,7 +139,7 @@ pub fn compile(package: &str, variant: Variant, effort: Effort, into: &Path, nam
     ])
     .args(["--", "-C", &format!("link-arg=-zstack-size={STACK_BYTES}")])
     .env("CC_wasm32_unknown_unknown", tools::clang()?)
-    .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
+    .env("CARGO_ENCODED_RUSTFLAGS", variant.flags()))?;
     let file = package.replace('-', "_") + ".wasm";
     let module = target_directory().join(TARGET).join(effort.profile()).join(file);
     recreate(into)?;

@@ -16,7 +16,9 @@ const FUEL: u64 = 100_000_000;
 
 /// The folder of the modules, built once per run of the tests.
 static MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+    // Asked when the tests run: checkouts that share a target directory share this program, too.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    let manifest = Path::new(&package).join("../../Cargo.toml");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([

@@ -1,12 +1,14 @@
 //! The KV cache: what attention needs of the tokens so far.
 
+use crate::host::Half;
+
 /// Keys and values of a sequence, in half precision, as most engines keep them. Grows with the sequence.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    /// For each layer `[length][key_value_length]`, f16.
-    pub(crate) keys: Vec<Vec<u16>>,
-    /// For each layer `[length][key_value_length]`, f16.
-    pub(crate) values: Vec<Vec<u16>>,
+    /// For each layer `[length][key_value_length]`.
+    pub(crate) keys: Vec<Vec<Half>>,
+    /// For each layer `[length][key_value_length]`.
+    pub(crate) values: Vec<Vec<Half>>,
     width: usize,
     length: usize,
     capacity: usize,
@@ -52,7 +54,7 @@ impl KvCache {
     pub(crate) fn extend(&mut self, tokens: usize) {
         self.length += tokens;
         for layer in self.keys.iter_mut().chain(&mut self.values) {
-            layer.resize(self.length * self.width, 0);
+            layer.resize(self.length * self.width, Half::default());
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::LlmError;
 use crate::cache::KvCache;
 use crate::config::{Activation, Config};
 use crate::gguf::Gguf;
+use crate::host::Half;
 use crate::kernels::Kernels;
 use crate::matrix::{Machine, multiply};
 use crate::rope::Rope;
@@ -230,7 +231,7 @@ impl Model {
     }
 
     /// Causal grouped-query attention of `query` (`[T × Q]`, at positions from `start` on) into `out` (`[T × Q]`).
-    fn attend(&self, keys: &[u16], values: &[u16], start: usize, query: &[f32], out: &mut [f32]) {
+    fn attend(&self, keys: &[Half], values: &[Half], start: usize, query: &[f32], out: &mut [f32]) {
         let (head_length, stride) = (self.config.head_length, self.config.key_value_length());
         let query_length = self.config.query_length();
         let tokens = query.len() / query_length;

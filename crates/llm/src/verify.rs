@@ -9,6 +9,7 @@
 use half::{bf16, f16};
 
 use crate::Kernels;
+use crate::host::Half;
 use crate::kernels::{
     Activations, FloatType, GROUP_ROWS, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
     SCALE_BYTES, TernaryScale, UNIT_BYTES,
@@ -245,7 +246,7 @@ fn attention(numbers: &mut Numbers) -> Result<(), String> {
     let (positions, heads, length) = (numbers.count(39), numbers.count(3), numbers.count(79));
     let stride = heads * length;
     let query = numbers.floats(length);
-    let mut cache = vec![0; positions * stride];
+    let mut cache = vec![Half::default(); positions * stride];
     Kernels::scalar().to_half(&numbers.activations(positions * stride), &mut cache);
     let head = &cache[stride - length..];
     let what = format!("{positions} positions of {length}");
@@ -267,16 +268,14 @@ fn half_precision(numbers: &mut Numbers) -> Result<(), String> {
     let count = numbers.count(299);
     let mut x: Vec<f32> = (0..count).map(|_| f32::from_bits(numbers.next() as u32)).collect();
     x.extend(numbers.floats(count));
-    x.extend([0.0, -0.0, 65504.0, 65520.0, -65536.0, 5.96e-8, 2.98e-8, f32::INFINITY]);
-    let halves = |kernels: Kernels| {
-        let mut out = vec![0; x.len()];
-        kernels.to_half(&x, &mut out);
-        out
-    };
-    let (expected, actual) = (halves(Kernels::scalar()), halves(Kernels::detect()));
-    let floats =
-        |halves: &[u16]| halves.iter().map(|half| f16::from_bits(*half).to_f32()).collect::<Vec<_>>();
-    same_bits("to half precision", &floats(&expected), &floats(&actual))?;
+    x.extend([0.0, -0.0, 65504.0, 65519.996, 65520.0, -65536.0, 6.1e-5, 5.96e-8, 2.98e-8, f32::INFINITY]);
+    let exact: Vec<f32> = x.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
+    for kernels in [Kernels::scalar(), Kernels::detect()] {
+        let mut halves = vec![Half::default(); x.len()];
+        kernels.to_half(&x, &mut halves);
+        let values: Vec<f32> = halves.iter().map(|half| half.value()).collect();
+        same_bits("to half precision", &exact, &values)?;
+    }
     // And back, for all that there are: as a row of one column each, times 1.
     let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
     compare("from half precision", 1 << 16, |kernels, out| {

@@ -56,7 +56,7 @@ impl ModelSource {
                 || Err(LlmError::Unsupported("no model is part of this program; load one".into())),
                 Gguf::from_static,
             ),
-            Self::File(path) => host::open_model(path),
+            Self::File(path) => Gguf::open(path),
         };
         Ok(Some(Arc::new(gguf.map_err(RuntimeError::Model)?)))
     }

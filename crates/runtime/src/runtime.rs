@@ -301,6 +301,7 @@ impl Runtime {
         trace: Option<W>,
         observer: &mut dyn Observer,
     ) -> Result<Run<'t>, RuntimeError> {
+        self.services.release_all();
         self.services.clock = options.clock;
         let configuration = KernelConfig { seed: options.seed, ..KernelConfig::default() };
         let recorder: Box<dyn Recorder + 't> = match trace {

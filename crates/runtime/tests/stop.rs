@@ -70,3 +70,16 @@ fn a_run_stopped_after_any_piece_of_work_ends_and_replays() {
     let (again, _, _) = run(&mut runtime, usize::MAX);
     assert_eq!(again, whole, "a stopped run changed what comes after it");
 }
+
+#[test]
+fn a_run_that_is_dropped_leaves_nothing_to_the_next_one() {
+    let mut runtime = Runtime::new(RuntimeOptions::default()).unwrap();
+    let (whole, _, pieces) = run(&mut runtime, usize::MAX);
+    let mut dropped = runtime.start_ask(question(), None::<Log>, &mut Unobserved).unwrap();
+    for _ in 0..pieces / 2 {
+        assert!(runtime.advance(&mut dropped, &mut Unobserved).unwrap().is_none());
+    }
+    drop(dropped);
+    let (again, _, _) = run(&mut runtime, usize::MAX);
+    assert_eq!(again, whole);
+}

@@ -101,7 +101,7 @@ impl Engine {
         let mut room = Vec::new();
         // Whatever is no size saturates to one that cannot be had.
         let length = bytes as usize;
-        if !(bytes >= 1.0) || room.try_reserve_exact(length).is_err() {
+        if bytes.is_nan() || bytes < 1.0 || room.try_reserve_exact(length).is_err() {
             return Err(Thrown::new(
                 "model_too_large",
                 format!("a model file of {bytes} bytes does not fit the memory of a browser's tab; take a smaller one"),

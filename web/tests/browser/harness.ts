@@ -137,7 +137,7 @@ export async function browse(t: TestContext, options: BrowserOptions = {}): Prom
   return context;
 }
 
-/** Opens an address in a new tab; what its console calls an error fails the test at the end. */
+/** Opens an address in a new tab; what its console says stands beside the result of the test. */
 export async function open(t: TestContext, context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage();
   page.on("console", (message) => t.diagnostic(`console: ${message.text()}`));

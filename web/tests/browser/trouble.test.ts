@@ -168,7 +168,7 @@ test("a page whose engine cannot be fetched says so", TEST, async (t) => {
   assert.match(await page.innerText(".notice.problem p"), /worker stopped/);
 });
 
-test("a browser that is killed while memory is written loses nothing that was told as kept", TEST, async (t) => {
+test("a tab that is closed while memory is written loses nothing that was told as kept", TEST, async (t) => {
   const profile = temporaryFolder();
   const url = await serve(t);
   const context = await browse(t, { profile });

@@ -3,24 +3,14 @@
 //! A program of our own on wasm-bindgen's library instead of its command line: its version is pinned by this
 //! workspace's lock file, so that the tool and the library in the module can never differ.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
 const USAGE: &str = "usage: bindgen INPUT.wasm OUTDIR [--name NAME]";
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> Result<()> {
+fn main() -> Result<()> {
     let (mut places, mut name) = (Vec::new(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {

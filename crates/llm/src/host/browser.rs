@@ -60,6 +60,37 @@ impl DerefMut for PackedBytes {
     }
 }
 
+/// A number in half precision, in an f32: WebAssembly has no conversion, and doing it with integers at every use would
+/// cost most of attention's time. What is kept so is twice as large.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(transparent)]
+pub(crate) struct Half(f32);
+
+impl Half {
+    /// The nearest number, ties to even.
+    #[inline]
+    pub fn round(x: f32) -> Self {
+        /// Half precision has thirteen bits less of a fraction.
+        const DROPPED: u32 = (1 << 13) - 1;
+        const SMALLEST_NORMAL: f32 = f32::from_bits((127 - 14) << 23);
+        const LARGEST: f32 = 65504.0;
+        let bits = x.to_bits() & 0x7fff_ffff;
+        let magnitude = f32::from_bits(bits);
+        let rounded = f32::from_bits((bits + DROPPED / 2 + (bits >> 13 & 1)) & !DROPPED);
+        let rounded = if rounded > LARGEST { f32::INFINITY } else { rounded };
+        // Neighbours of 3/4 are as far apart as subnormal numbers of half precision.
+        let rounded = if magnitude < SMALLEST_NORMAL { magnitude + 0.75 - 0.75 } else { rounded };
+        let rounded = if magnitude.is_nan() { f32::NAN } else { rounded };
+        Self(rounded.copysign(x))
+    }
+
+    /// The number.
+    #[inline]
+    pub fn value(self) -> f32 {
+        self.0
+    }
+}
+
 /// The caller is the only thread.
 pub(crate) fn cores() -> usize {
     1

@@ -1,6 +1,7 @@
 //! What differs between the hosts of this crate, each under one name:
 //!
 //! - [`FileMap`]: a model file that the host reads as it is touched; [`PackedBytes`]: memory for repacked weights.
+//! - [`Half`]: a number in half precision, as the host computes with it best.
 //! - [`cores`]: how many threads are worth starting.
 //! - [`with_deep_stack`], [`GRAMMAR_LIMITS`]: where the grammar compiler runs, and what that place bears.
 
@@ -8,7 +9,7 @@
 #[cfg_attr(not(target_family = "wasm"), path = "native.rs")]
 mod this;
 
-pub(crate) use this::{FileMap, GRAMMAR_LIMITS, PackedBytes, cores, with_deep_stack};
+pub(crate) use this::{FileMap, GRAMMAR_LIMITS, Half, PackedBytes, cores, with_deep_stack};
 
 /// How far a grammar may make its compiler recurse: stack is what it would run out of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

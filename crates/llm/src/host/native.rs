@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 
+use half::f16;
 use memmap2::{Mmap, MmapMut};
 
 use super::GrammarLimits;
@@ -96,6 +97,25 @@ impl DerefMut for PackedBytes {
             Self::Map(map) => map,
             Self::Vector(vector) => vector,
         }
+    }
+}
+
+/// A number in half precision: its bits, which the processor converts as it loads them.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(transparent)]
+pub(crate) struct Half(u16);
+
+impl Half {
+    /// The nearest number, ties to even.
+    #[inline]
+    pub fn round(x: f32) -> Self {
+        Self(f16::from_f32(x).to_bits())
+    }
+
+    /// The number.
+    #[inline]
+    pub fn value(self) -> f32 {
+        f16::from_bits(self.0).to_f32()
     }
 }
 

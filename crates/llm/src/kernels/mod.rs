@@ -25,6 +25,8 @@ mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
+use crate::host::Half;
+
 pub(crate) use activations::{Activations, Precision};
 
 /// Rows of a group.
@@ -174,11 +176,11 @@ impl Kernels {
         dispatch!(self, float_rows(float, rows, columns, x, out));
     }
 
-    /// `out[p] = (query · keys[p]) · scale` over f16 keys that start every `stride` elements.
+    /// `out[p] = (query · keys[p]) · scale` over keys that start every `stride` elements.
     pub(crate) fn attention_scores(
         self,
         query: &[f32],
-        keys: &[u16],
+        keys: &[Half],
         stride: usize,
         scale: f32,
         out: &mut [f32],
@@ -186,11 +188,11 @@ impl Kernels {
         dispatch!(self, attention_scores(query, keys, stride, scale, out));
     }
 
-    /// `out[d] = Σ probabilities[p] · values[p][d]` over f16 values that start every `stride` elements.
+    /// `out[d] = Σ probabilities[p] · values[p][d]` over values that start every `stride` elements.
     pub(crate) fn attention_values(
         self,
         probabilities: &[f32],
-        values: &[u16],
+        values: &[Half],
         stride: usize,
         out: &mut [f32],
     ) {
@@ -198,7 +200,7 @@ impl Kernels {
     }
 
     /// Rounds to half precision, ties to even.
-    pub(crate) fn to_half(self, x: &[f32], out: &mut [u16]) {
+    pub(crate) fn to_half(self, x: &[f32], out: &mut [Half]) {
         dispatch!(self, to_half(x, out));
     }
 

@@ -5,6 +5,8 @@
 
 use half::{bf16, f16};
 
+use crate::host::Half;
+
 use super::elementwise::{LANES, reduce};
 use super::{
     Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES,
@@ -148,7 +150,8 @@ pub(crate) fn ternary(packed: &[u8], scale: TernaryScale, activations: &Activati
     }
 }
 
-fn float_at(float: FloatType, row: &[u8], column: usize) -> f32 {
+/// Element `column` of a float row, as f32.
+pub(crate) fn float_at(float: FloatType, row: &[u8], column: usize) -> f32 {
     match float {
         FloatType::F32 => {
             let at = column * 4;
@@ -176,29 +179,29 @@ pub(crate) fn float_rows(float: FloatType, rows: &[u8], columns: usize, x: &[f32
 
 /// Attention scores of one query head: `out[p] = (query · keys[p]) · scale`, where row `p` of the f16 `keys`
 /// starts at `p · stride`.
-pub(crate) fn attention_scores(query: &[f32], keys: &[u16], stride: usize, scale: f32, out: &mut [f32]) {
+pub(crate) fn attention_scores(query: &[f32], keys: &[Half], stride: usize, scale: f32, out: &mut [f32]) {
     for (position, out) in out.iter_mut().enumerate() {
         let mut lanes = [0.0; LANES];
         for (column, (key, query)) in keys[position * stride..].iter().zip(query).enumerate() {
-            lanes[column % LANES] += f16::from_bits(*key).to_f32() * query;
+            lanes[column % LANES] += key.value() * query;
         }
         *out = reduce(&lanes) * scale;
     }
 }
 
 /// Attention output of one query head: `out[d] = Σ probabilities[p] · values[p][d]`, positions ascending.
-pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: usize, out: &mut [f32]) {
+pub(crate) fn attention_values(probabilities: &[f32], values: &[Half], stride: usize, out: &mut [f32]) {
     out.fill(0.0);
     for (position, probability) in probabilities.iter().enumerate() {
         for (out, value) in out.iter_mut().zip(&values[position * stride..]) {
-            *out += probability * f16::from_bits(*value).to_f32();
+            *out += probability * value.value();
         }
     }
 }
 
 /// Rounds to half precision, ties to even.
-pub(crate) fn to_half(x: &[f32], out: &mut [u16]) {
+pub(crate) fn to_half(x: &[f32], out: &mut [Half]) {
     for (out, x) in out.iter_mut().zip(x) {
-        *out = f16::from_f32(*x).to_bits();
+        *out = Half::round(*x);
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Each side gives the same names:
 //! - `BUILT_IN_MODEL`: the model that travels with the program, if there is one.
-//! - `open_model`: a model file by its path.
 //! - `unix_milliseconds`: the wall clock.
 //!
 //! The native side has [`Files`] and [`Mount`] as well: directories of the host that processes may be granted.
@@ -13,8 +12,8 @@ mod browser;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use browser::{BUILT_IN_MODEL, open_model, unix_milliseconds};
+pub(crate) use browser::{BUILT_IN_MODEL, unix_milliseconds};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{BUILT_IN_MODEL, open_model, unix_milliseconds};
+pub(crate) use native::{BUILT_IN_MODEL, unix_milliseconds};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{Files, Mount};

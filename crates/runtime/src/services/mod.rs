@@ -127,6 +127,13 @@ impl Services {
             model.release(process);
         }
     }
+
+    /// Forgets what is kept for the processes of a run before, which may not have come to its end.
+    pub fn release_all(&mut self) {
+        if let Some(model) = &mut self.model {
+            model.release_all();
+        }
+    }
 }
 
 fn no_model() -> ErrorData {

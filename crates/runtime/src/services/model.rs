@@ -27,7 +27,6 @@ pub struct ModelService {
 pub struct Generating {
     process: ProcessId,
     generation: Generation,
-    generated: u32,
 }
 
 impl ModelService {
@@ -41,12 +40,8 @@ impl ModelService {
         Some(match request {
             Request::Generate(request) => {
                 let process = call.process;
-                let session =
-                    self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
-                match session.start(request, call.seed) {
-                    Ok(generation) => {
-                        Performed::Generating(Box::new(Generating { process, generation, generated: 0 }))
-                    }
+                match self.session(process).start(request, call.seed) {
+                    Ok(generation) => Performed::Generating(Box::new(Generating { process, generation })),
                     Err(error) => Performed::Answer(Err(failure(&error))),
                 }
             }
@@ -63,18 +58,17 @@ impl ModelService {
         maximum: Option<u32>,
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
-        let Generating { process, generation, generated } = generating;
-        let session = self.sessions.entry(*process).or_insert_with(|| Session::new(Arc::clone(&self.model)));
-        let stop = &self.stop;
-        if *generated == 0 && (stop.load(Ordering::Relaxed) || maximum == Some(0)) {
+        let Generating { process, generation } = generating;
+        let stop = Arc::clone(&self.stop);
+        let session = self.session(*process);
+        if generation.generated_tokens() == 0 && (stop.load(Ordering::Relaxed) || maximum == Some(0)) {
             return Some(
                 generation.cancel(session).map_err(|error| failure(&error)).and_then(|cut| json(&cut)),
             );
         }
         let mut on_token = |token: &TokenEvent<'_>| {
             observer.token(*process, token);
-            *generated += 1;
-            if stop.load(Ordering::Relaxed) || maximum == Some(*generated) {
+            if stop.load(Ordering::Relaxed) || maximum == Some(token.index + 1) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -105,9 +99,18 @@ impl ModelService {
         }
     }
 
+    fn session(&mut self, process: ProcessId) -> &mut Session {
+        self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)))
+    }
+
     /// Drops the session of a process that ended.
-    pub fn release(&mut self, process: ProcessId) {
+    pub(crate) fn release(&mut self, process: ProcessId) {
         self.sessions.remove(&process);
+    }
+
+    /// Drops all sessions.
+    pub(crate) fn release_all(&mut self) {
+        self.sessions.clear();
     }
 }
 

@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 
 use super::super::elementwise::{self, LANES};
 use super::super::{FloatType, scalar};
+use crate::host::Half;
 
 /// Tokens of a tile of float rows in a prompt.
 const FLOAT_TOKENS: usize = 4;
@@ -71,22 +72,12 @@ unsafe fn float_tile<const R: usize, const T: usize>(
                 _mm256_storeu_ps(sums.as_mut_ptr(), lanes[token][row][0]);
                 _mm256_storeu_ps(sums.as_mut_ptr().add(8), lanes[token][row][1]);
             }
+            // SAFETY: the row has `columns` elements, by this function's contract.
+            let elements = unsafe { std::slice::from_raw_parts(rows[row], columns * float.bytes()) };
             for column in whole..columns {
-                // SAFETY: `column` is within the row and the token.
-                unsafe {
-                    let weight = match float {
-                        FloatType::F32 => rows[row].cast::<f32>().add(column).read_unaligned(),
-                        FloatType::F16 => {
-                            let bits = rows[row].cast::<u16>().add(column).read_unaligned();
-                            _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
-                        }
-                        FloatType::Bf16 => {
-                            let bits = rows[row].cast::<u16>().add(column).read_unaligned();
-                            f32::from_bits(u32::from(bits) << 16)
-                        }
-                    };
-                    sums[column % LANES] += weight * *tokens[token].add(column);
-                }
+                // SAFETY: `column` is within the token.
+                let x = unsafe { *tokens[token].add(column) };
+                sums[column % LANES] += scalar::float_at(float, elements, column) * x;
             }
             out[token][row] = elementwise::reduce(&sums);
         }
@@ -145,7 +136,7 @@ fn float_rows_of(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: 
 
 /// Attention scores of one query head over f16 keys.
 #[target_feature(enable = "avx2,f16c")]
-pub(crate) fn attention_scores(query: &[f32], keys: &[u16], stride: usize, scale: f32, out: &mut [f32]) {
+pub(crate) fn attention_scores(query: &[f32], keys: &[Half], stride: usize, scale: f32, out: &mut [f32]) {
     let columns = query.len();
     let key_at = |position: usize| keys[position * stride..][..columns].as_ptr().cast::<u8>();
     let mut position = 0;
@@ -168,7 +159,7 @@ pub(crate) fn attention_scores(query: &[f32], keys: &[u16], stride: usize, scale
 
 /// Attention output of one query head over f16 values.
 #[target_feature(enable = "avx2,f16c")]
-pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: usize, out: &mut [f32]) {
+pub(crate) fn attention_values(probabilities: &[f32], values: &[Half], stride: usize, out: &mut [f32]) {
     let columns = out.len();
     let last = probabilities.len().saturating_sub(1);
     assert!(
@@ -200,7 +191,7 @@ pub(crate) fn attention_values(probabilities: &[f32], values: &[u16], stride: us
 
 /// Rounds to half precision, ties to even.
 #[target_feature(enable = "avx2,f16c")]
-pub(crate) fn to_half(x: &[f32], out: &mut [u16]) {
+pub(crate) fn to_half(x: &[f32], out: &mut [Half]) {
     let whole = x.len().min(out.len()) / 8 * 8;
     for at in (0..whole).step_by(8) {
         // SAFETY: `at + 8` is within both slices.

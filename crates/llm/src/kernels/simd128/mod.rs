@@ -1,8 +1,8 @@
 //! WebAssembly SIMD kernels: the bits of `scalar`, four rows to a vector.
 //!
 //! A matrix kernel works on a tile of `T` tokens times `G` groups of eight rows, a group being two *strips* of four
-//! rows. `S` strips are summed side by side: two when decoding, where four groups keep four streams of weights in
-//! flight and two strips share each activation; one in a prompt, so that the sums of `T` tokens stay in registers
+//! rows. `S` strips are summed side by side: four when decoding, where four groups keep four streams of weights in
+//! flight and four strips share each activation; one in a prompt, so that the sums of `T` tokens stay in registers
 //! and weights are unpacked once for all of them. Every row of a tile has its own accumulator, so tiling changes no
 //! bit.
 //!
@@ -29,7 +29,7 @@ use super::{
     Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
     UNIT_BYTES,
 };
-pub(crate) use dot::{NAME, arrange};
+pub(crate) use dot::NAME;
 use dot::{Quads, SignedSum};
 pub(crate) use float::{attention_scores, attention_values, float_rows};
 
@@ -39,6 +39,22 @@ const PROMPT_TOKENS: usize = 4;
 const DECODE_GROUPS: usize = 4;
 /// Bytes of four rows in a vector of eight.
 const STRIP_BYTES: usize = 16;
+
+/// For each quad of columns of `values`, of which there are whole vectors: two words, as `dot` wants them.
+pub(crate) fn arrange(values: &[i8]) -> Vec<i32> {
+    assert!(values.len().is_multiple_of(16), "activations come in blocks of 32");
+    let mut arranged = vec![0; values.len() / 2];
+    for (values, arranged) in values.chunks_exact(16).zip(arranged.chunks_exact_mut(8)) {
+        // SAFETY: sixteen bytes are read, and twice as many written; no access needs an alignment.
+        unsafe {
+            let [first, second] = dot::words(v128_load(values.as_ptr().cast()));
+            let out = arranged.as_mut_ptr().cast::<v128>();
+            v128_store(out, i32x4_shuffle::<0, 4, 1, 5>(first, second));
+            v128_store(out.add(1), i32x4_shuffle::<2, 6, 3, 7>(first, second));
+        }
+    }
+    arranged
+}
 
 /// The activations of a tile's tokens.
 #[derive(Clone, Copy)]
@@ -104,7 +120,7 @@ fn for_each_tile<K: TileKernel>(
             let width = (tokens - token).min(PROMPT_TOKENS);
             match (width, count) {
                 (1, DECODE_GROUPS) => {
-                    run_tile::<K, 1, DECODE_GROUPS, 2>(kernel, groups, activations, place, out)
+                    run_tile::<K, 1, DECODE_GROUPS, 4>(kernel, groups, activations, place, out)
                 }
                 (1, _) => run_tile::<K, 1, 1, 2>(kernel, groups, activations, place, out),
                 (2, _) => run_tile::<K, 2, 1, 2>(kernel, groups, activations, place, out),
@@ -149,10 +165,16 @@ fn run_tile<K: TileKernel, const T: usize, const G: usize, const S: usize>(
     }
 }
 
-/// A strip's byte offset in a tile: group `strip / 2`, upper or lower four rows.
+/// The sixteen bytes of strip `strip` in the vector that begins at `at` in each group: its group is `strip / 2`, of
+/// which it has the upper or the lower four rows.
+///
+/// # Safety
+/// The strip's group has 32 bytes at `at`.
 #[inline(always)]
-fn strip_at(strip: usize, group_bytes: usize) -> usize {
-    strip / 2 * group_bytes + strip % 2 * STRIP_BYTES
+unsafe fn strip_bytes(packed: &[u8], at: usize, group_bytes: usize, strip: usize) -> v128 {
+    let at = at + strip / 2 * group_bytes + strip % 2 * STRIP_BYTES;
+    // SAFETY: inside the group, by this function's contract; the load needs no alignment.
+    unsafe { v128_load(packed.as_ptr().add(at).cast()) }
 }
 
 /// Eight f16 as f32: exactly what the scalar conversion gives, except for which NaN. Zeros, subnormals, infinities
@@ -219,10 +241,24 @@ unsafe fn strip_scales<const S: usize>(
     scales
 }
 
-/// `accumulator + float(dot) · scale`, each operation rounded on its own.
+/// Adds `float(dot) · (weight scale · token scale)` to the accumulators of the strips from `first` on, each operation
+/// rounded on its own.
 #[inline(always)]
-fn accumulate(accumulator: v128, dot: v128, scale: v128) -> v128 {
-    f32x4_add(accumulator, f32x4_mul(f32x4_convert_i32x4(dot), scale))
+fn add_block<const T: usize, const G: usize, const S: usize>(
+    accumulators: &mut Products<T, G>,
+    first: usize,
+    dots: &[[v128; S]; T],
+    weight_scales: [v128; S],
+    token_scales: [v128; T],
+) {
+    for strip in 0..S {
+        for token in 0..T {
+            let accumulator = &mut accumulators[token][(first + strip) / 2][(first + strip) % 2];
+            let scale = f32x4_mul(weight_scales[strip], token_scales[token]);
+            let product = f32x4_mul(f32x4_convert_i32x4(dots[token][strip]), scale);
+            *accumulator = f32x4_add(*accumulator, product);
+        }
+    }
 }
 
 struct Q4;
@@ -248,9 +284,7 @@ impl TileKernel for Q4 {
                     let at = block * Q4_BLOCK_BYTES + SCALE_BYTES + vector * 32;
                     let codes: [_; S] = std::array::from_fn(|strip| {
                         // SAFETY: sixteen bytes from here on are within the `G` groups.
-                        dot::nibbles(unsafe {
-                            v128_load(packed.as_ptr().add(at + strip_at(first + strip, group_bytes)).cast())
-                        })
+                        dot::nibbles(unsafe { strip_bytes(packed, at, group_bytes, first + strip) })
                     });
                     for token in 0..T {
                         let quad = block * 8 + vector;
@@ -264,16 +298,9 @@ impl TileKernel for Q4 {
                     }
                 }
                 // SAFETY: a block starts with its scales.
-                let weight_scales: [v128; S] =
+                let weight_scales =
                     unsafe { strip_scales(packed, block * Q4_BLOCK_BYTES, group_bytes, first) };
-                for strip in 0..S {
-                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    for token in 0..T {
-                        let accumulator = &mut accumulators[token][group][half];
-                        let scale = f32x4_mul(weight_scales[strip], scales[token]);
-                        *accumulator = accumulate(*accumulator, dots[token][strip], scale);
-                    }
-                }
+                add_block(&mut accumulators, first, &dots, weight_scales, scales);
             }
         }
         accumulators
@@ -299,9 +326,7 @@ impl TileKernel for Q8 {
                     let at = block * Q8_BLOCK_BYTES + SCALE_BYTES + vector * 32;
                     let codes: [_; S] = std::array::from_fn(|strip| {
                         // SAFETY: sixteen bytes from here on are within the `G` groups.
-                        dot::signed_codes(unsafe {
-                            v128_load(packed.as_ptr().add(at + strip_at(first + strip, group_bytes)).cast())
-                        })
+                        dot::signed_codes(unsafe { strip_bytes(packed, at, group_bytes, first + strip) })
                     });
                     for token in 0..T {
                         // SAFETY: the quads of this block are within the token's columns.
@@ -312,16 +337,15 @@ impl TileKernel for Q8 {
                     }
                 }
                 // SAFETY: a block starts with its scales.
-                let weight_scales: [v128; S] =
+                let weight_scales =
                     unsafe { strip_scales(packed, block * Q8_BLOCK_BYTES, group_bytes, first) };
-                for strip in 0..S {
-                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    for token in 0..T {
-                        let accumulator = &mut accumulators[token][group][half];
-                        let scale = f32x4_mul(weight_scales[strip], scales[token]);
-                        *accumulator = accumulate(*accumulator, sums[token][strip].total(), scale);
-                    }
-                }
+                add_block(
+                    &mut accumulators,
+                    first,
+                    &sums.map(|sums| sums.map(SignedSum::total)),
+                    weight_scales,
+                    scales,
+                );
             }
         }
         accumulators
@@ -349,11 +373,7 @@ impl TileKernel for Q6 {
                         let at = block * Q6_BLOCK_BYTES + 3 * SCALE_BYTES + vector * 32;
                         let codes: [_; S] = std::array::from_fn(|strip| {
                             // SAFETY: sixteen bytes from here on are within the `G` groups.
-                            dot::signed_codes(unsafe {
-                                v128_load(
-                                    packed.as_ptr().add(at + strip_at(first + strip, group_bytes)).cast(),
-                                )
-                            })
+                            dot::signed_codes(unsafe { strip_bytes(packed, at, group_bytes, first + strip) })
                         });
                         for token in 0..T {
                             // SAFETY: the quads of this block are within the token's columns.
@@ -378,16 +398,9 @@ impl TileKernel for Q6 {
                     }
                 }
                 // SAFETY: a block starts with its scales.
-                let weight_scales: [v128; S] =
+                let weight_scales =
                     unsafe { strip_scales(packed, block * Q6_BLOCK_BYTES, group_bytes, first) };
-                for strip in 0..S {
-                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    for token in 0..T {
-                        let accumulator = &mut accumulators[token][group][half];
-                        let scale = f32x4_mul(weight_scales[strip], scales[token]);
-                        *accumulator = accumulate(*accumulator, dots[token][strip], scale);
-                    }
-                }
+                add_block(&mut accumulators, first, &dots, weight_scales, scales);
             }
         }
         accumulators
@@ -412,10 +425,7 @@ unsafe fn ternary_unit<const T: usize, const S: usize>(
     for vector in 0..8 {
         let codes: [_; S] = std::array::from_fn(|strip| {
             // SAFETY: inside the unit, by this function's contract.
-            dot::two_bits(unsafe {
-                let at = at + vector * 32 + strip_at(first + strip, group_bytes);
-                v128_load(packed.as_ptr().add(at).cast())
-            })
+            dot::two_bits(unsafe { strip_bytes(packed, at + vector * 32, group_bytes, first + strip) })
         });
         for token in 0..T {
             for place in 0..4 {
@@ -455,14 +465,9 @@ impl TileKernel for TernaryBlocks {
                     unsafe { ternary_unit(packed, unit_at, group_bytes, first, &tile, unit, &mut dots) };
                 }
                 // SAFETY: a block starts with its scales.
-                let weight_scales: [v128; S] = unsafe { strip_scales(packed, at, group_bytes, first) };
-                for strip in 0..S {
-                    let (group, half) = ((first + strip) / 2, (first + strip) % 2);
-                    for token in 0..T {
-                        let accumulator = &mut accumulators[token][group][half];
-                        *accumulator = accumulate(*accumulator, dots[token][strip], weight_scales[strip]);
-                    }
-                }
+                let weight_scales = unsafe { strip_scales(packed, at, group_bytes, first) };
+                // The tokens' scales come at the end; a product with one is exact.
+                add_block(&mut accumulators, first, &dots, weight_scales, [f32x4_splat(1.0); T]);
             }
         }
         for (accumulators, scales) in accumulators.iter_mut().zip(tile.scales) {

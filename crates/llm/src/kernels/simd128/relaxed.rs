@@ -14,17 +14,12 @@ pub(crate) const NAME: &str = "relaxed SIMD";
 /// Four columns of one token, in every lane: positive parts and negative magnitudes.
 type SignedQuad = [v128; 2];
 
-/// For each quad of columns of `values`: their positive parts, and the magnitudes of the negative ones.
-pub(crate) fn arrange(values: &[i8]) -> Vec<i32> {
-    let (quads, _) = values.as_chunks::<4>();
-    let word = |quad: &[i8; 4], part: fn(i8) -> u8| i32::from_le_bytes(quad.map(part));
-    quads
-        .iter()
-        .flat_map(|quad| {
-            // Values are within ±127, so their magnitudes fit.
-            [word(quad, |value| value.max(0) as u8), word(quad, |value| value.min(0).unsigned_abs())]
-        })
-        .collect()
+/// The words of four quads of columns: their positive parts, and the magnitudes of the negative ones.
+#[inline(always)]
+pub(super) fn words(values: v128) -> [v128; 2] {
+    let zero = i8x16_splat(0);
+    // Values are within ±127, so their magnitudes fit.
+    [i8x16_max(values, zero), i8x16_abs(i8x16_min(values, zero))]
 }
 
 /// The columns of one token.

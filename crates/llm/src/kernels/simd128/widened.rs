@@ -14,11 +14,10 @@ type Quad = [v128; 2];
 /// Codes of four rows and four columns as 16-bit integers: columns 0 and 2, and columns 1 and 3.
 type Codes = [v128; 2];
 
-/// For each quad of columns of `values`: (0, 2) and (1, 3) as pairs of 16-bit integers.
-pub(crate) fn arrange(values: &[i8]) -> Vec<i32> {
-    let pair = |low: i8, high: i8| i32::from(low) & 0xffff | i32::from(high) << 16;
-    let (quads, _) = values.as_chunks::<4>();
-    quads.iter().flat_map(|quad| [pair(quad[0], quad[2]), pair(quad[1], quad[3])]).collect()
+/// The words of four quads of columns: (0, 2) and (1, 3) as pairs of 16-bit integers.
+#[inline(always)]
+pub(super) fn words(values: v128) -> [v128; 2] {
+    signed_codes(values)
 }
 
 /// The columns of one token.

@@ -2,22 +2,13 @@
 
 mod files;
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
-
-use glasshouse_llm::{LlmError, gguf::Gguf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use files::{Files, Mount};
 
 /// The pocket model, a GGUF file; see `models/pocket`.
 pub(crate) const BUILT_IN_MODEL: Option<&[u8]> =
     Some(include_bytes!("../../../../../models/pocket/pocket.gguf"));
-
-pub(crate) fn open_model(path: &Path) -> Result<Gguf, LlmError> {
-    Gguf::open(path)
-}
 
 /// The wall clock, in milliseconds since the Unix epoch.
 pub(crate) fn unix_milliseconds() -> i64 {
