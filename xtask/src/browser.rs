@@ -18,10 +18,8 @@ use crate::{
 /// What runs in a browser's worker, linted for that target.
 const PACKAGES: [&str; 3] = ["glasshouse-web", "engine-conformance", "kernel-verification"];
 
-/// `cargo xtask test-web [--fast]`: lints what a browser runs, and runs the suites of `web/tests/browser` on the page as it is published, or as
-/// `cargo xtask web --fast` builds it.
-pub fn test(options: &[&str]) -> Result<()> {
-    let effort = web::effort(options)?;
+/// Lints what a browser runs, and runs the suites of `web/tests/browser` on the page that this effort builds.
+pub fn test(effort: Effort) -> Result<()> {
     let (node, chromium) = (tools::node()?, tools::chromium()?);
     web::lint(&PACKAGES)?;
     web::build(effort)?;

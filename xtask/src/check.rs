@@ -5,18 +5,20 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Result, bail};
 
 use crate::{
+    browser,
     shell::{cargo, run, target_directory},
-    web::TARGET,
+    web::{Effort, TARGET},
 };
 
 /// What runs inside processes, and is therefore linted for their target as well.
 const GUESTS: [&str; 6] = ["probe", "react", "calculate", "clock", "files", "memory"];
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
-/// Everything a change has to pass but the browser's part, which [`crate::browser::test`] is: it needs more programs.
+/// Everything a change has to pass. The browser's part comes last: it needs the most programs.
 pub fn test() -> Result<()> {
     check()?;
-    run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))
+    run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))?;
+    browser::test(Effort::Fast)
 }
 
 /// Format and lints, of the host and of the guests.

@@ -15,10 +15,10 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
-  test             install what the tests need, check format and lints, run every test but those in a browser
+  test             install what the tests need, check format and lints, run every test
   check            check format and lints only
   web              build the page and the npm package into web/dist; with --fast, larger and slower ones sooner
-  test-web         lint and test what runs in a browser, in Chromium; with --fast, on what `web --fast` builds
+  test-web         the part of `test` that runs in Chromium, on the page as published; with --fast, as `test` does it
   eval-pocket      ask the real binary every held-out question of the pocket model and print the table
   bench-models     generate random-weight models of real shapes and measure them, with the pocket model
   bench-web        measure the page in a browser: sizes, time to the first token, speed, memory
@@ -41,7 +41,7 @@ fn run() -> Result<()> {
         ["test"] => check::test(),
         ["check"] => check::check(),
         ["web", options @ ..] => web::command(options),
-        ["test-web", options @ ..] => browser::test(options),
+        ["test-web", options @ ..] => browser::test(web::effort(options)?),
         ["bench-web"] => browser::bench(),
         ["eval-pocket", options @ ..] => evaluation::run(options),
         ["bench-models"] => check::bench_models(),

@@ -90,7 +90,16 @@ fn need(tool: &Tool) -> Result<PathBuf> {
 
 fn find(tool: &Tool) -> Option<PathBuf> {
     let named = tool.variable.and_then(env::var_os).map(PathBuf::from);
-    named.into_iter().chain(tool.names.iter().map(PathBuf::from)).find(|program| starts(program))
+    named
+        .into_iter()
+        .chain(tool.names.iter().filter_map(|name| on_path(name)))
+        .find(|program| starts(program))
+}
+
+/// The whole path of a program: not everything that starts one looks for it by its name.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
 fn starts(program: &Path) -> bool {
