@@ -120,13 +120,16 @@ export class Glasshouse {
   }
 
   /**
-   * Loads a GGUF model: from an address, from a file that a person chose, or, left out, the pocket model.
-   * It takes the place of the one before, which stays if this one cannot be used. Codes: `model_unavailable`, `model_truncated`, `model_unreadable`,
-   * `model_too_large`, `model_empty`, `cancelled`, `busy`, and the engine's own for a file that it cannot use.
+   * Loads a GGUF model: from an address (as text, one relative to the page), from a file that a person chose, or, left
+   * out, the pocket model. It takes the place of the one before, which stays if this one cannot be used. Codes:
+   * `model_unavailable`, `model_truncated`, `model_unreadable`, `model_too_large`, `model_empty`, `cancelled`, `busy`, and
+   * the engine's own for a file that it cannot use.
    */
-  async loadModel(source?: URL | File, { onProgress, signal, cache = true }: LoadOptions = {}): Promise<ModelInfo> {
-    const from =
-      source instanceof File ? { file: source } : { url: (source ?? new URL(POCKET_MODEL, import.meta.url)).href };
+  async loadModel(
+    source: URL | string | File = new URL(POCKET_MODEL, import.meta.url),
+    { onProgress, signal, cache = true }: LoadOptions = {},
+  ): Promise<ModelInfo> {
+    const from = source instanceof File ? { file: source } : { url: addressOf(source) };
     this.#model = await this.#connection.call("loadModel", { source: from, useCache: cache }, { signal, onProgress });
     return this.#model;
   }
@@ -190,4 +193,11 @@ export class Glasshouse {
   destroy(): void {
     this.#connection.close();
   }
+}
+
+/** The whole address of a model. Not everyone who calls has a compiler that checks the type. */
+function addressOf(source: URL | string): string {
+  if (typeof source === "string" && URL.canParse(source, document.baseURI)) return new URL(source, document.baseURI).href;
+  if (source instanceof URL) return source.href;
+  throw new GlasshouseError("model_unavailable", "A model is loaded from a URL, from text that is one, or from a File.");
 }

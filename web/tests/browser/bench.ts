@@ -143,8 +143,8 @@ function inTab(page: Page, url: string, model: keyof typeof models): Promise<Spe
             measurement.run(prompt, decode, () => { middle = performance.now(); });
             return { prefill: prompt * 1000 / (middle - start), decode: decode * 1000 / (performance.now() - middle) };
           };
-          // Compiled code is replaced by optimized code while it runs; the second run is the one to measure.
-          measure(${prompt}, ${decode});
+          // Compiled code is replaced by optimized code while it runs; the last run is the one to measure.
+          for (let warmUp = 0; warmUp < 3; warmUp++) measure(${prompt}, ${decode});
           postMessage(measure(${prompt}, ${decode}));`;
         const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), {
           type: "module",
@@ -218,9 +218,10 @@ type Candidate = "native" | "tab" | "wllama";
 async function measureModel(url: string, model: keyof typeof models): Promise<void> {
   const speeds: Record<Candidate, Speed[]> = { native: [], tab: [], wllama: [] };
   const peaks: Record<Candidate, number> = { native: 0, tab: 0, wllama: 0 };
+  const inBrowser = new Map([["tab", inTab], ["wllama", inPeer]] as const);
   for (let repetition = 0; repetition < REPETITIONS; repetition++) {
     speeds.native.push(await natively(model));
-    for (const [candidate, measure] of [["tab", inTab], ["wllama", inPeer]] as const) {
+    for (const [candidate, measure] of inBrowser) {
       const profile = fs.mkdtempSync(path.join(os.tmpdir(), "glasshouse-bench-"));
       const context = await browse(profile);
       try {
@@ -229,7 +230,9 @@ async function measureModel(url: string, model: keyof typeof models): Promise<vo
         speeds[candidate].push(await measure(page, url, model));
         peaks[candidate] = Math.max(peaks[candidate], peakRendererMemory());
       } catch (error) {
-        console.log(`${candidate} could not be measured: ${String(error).split("\n")[0]}`);
+        // The peer does not load every model that this engine does.
+        console.log(`${model}: ${candidate} could not be measured: ${String(error).split("\n")[0]}`);
+        inBrowser.delete(candidate);
       } finally {
         await context.close();
         fs.rmSync(profile, { recursive: true, force: true });
@@ -240,6 +243,7 @@ async function measureModel(url: string, model: keyof typeof models): Promise<vo
   const size = fs.statSync(file).size;
   console.log(`\n${model}: ${prompt} tokens of prompt, ${decode} decoded, one thread; median of ${REPETITIONS}`);
   for (const candidate of ["native", "tab", "wllama"] as const) {
+    if (speeds[candidate].length === 0) continue;
     const { prefill, decode } = medians(speeds[candidate]);
     const peak = peaks[candidate];
     const memory =
@@ -251,6 +255,7 @@ async function measureModel(url: string, model: keyof typeof models): Promise<vo
   const ratio = (one: Candidate, other: Candidate, what: keyof Speed) =>
     (medians(speeds[one])[what] / medians(speeds[other])[what]).toFixed(2);
   for (const other of ["native", "wllama"] as const) {
+    if (speeds[other].length === 0) continue;
     console.log(`  tab / ${other}: prefill ${ratio("tab", other, "prefill")}, decode ${ratio("tab", other, "decode")}`);
   }
 }

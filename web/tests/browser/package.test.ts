@@ -146,10 +146,12 @@ test("misuse fails with a code and a sentence", TEST, async (t) => {
     result["no model"] = await codeOf(() => first("Hello"));
     result["absent"] = await codeOf(() => engine.loadModel(new URL("./absent.gguf", location.href)));
     result["no model file"] = await codeOf(() => engine.loadModel(new URL("./page.js", location.href)));
+    result["no address"] = await codeOf(() => engine.loadModel("http://"));
+    result["no source"] = await codeOf(() => engine.loadModel({} as URL));
     const controller = new AbortController();
     controller.abort();
     result["cancelled"] = await codeOf(() => engine.loadModel(undefined, { signal: controller.signal }));
-    await engine.loadModel();
+    await engine.loadModel("./pocket.gguf");
     result["empty"] = await codeOf(() => first("  "));
     result["unknown option"] = await codeOf(() => first("Hello", { sed: 1 }));
     result["bad option"] = await codeOf(() => first("Hello", { max_steps: 0 }));

@@ -422,6 +422,7 @@ unsafe fn ternary_unit<const T: usize, const S: usize>(
     unit: usize,
     dots: &mut [[v128; S]; T],
 ) {
+    let mut fourfold = [[i32x4_splat(0); S]; T];
     for vector in 0..8 {
         let codes: [_; S] = std::array::from_fn(|strip| {
             // SAFETY: inside the unit, by this function's contract.
@@ -431,10 +432,16 @@ unsafe fn ternary_unit<const T: usize, const S: usize>(
             for place in 0..4 {
                 // SAFETY: inside the token's columns, by this function's contract.
                 let quad = unsafe { tile.quads[token].small(unit * 32 + vector * 4 + place) };
+                let sums = if dot::FOURFOLD[place] { &mut fourfold[token] } else { &mut dots[token] };
                 for strip in 0..S {
-                    dots[token][strip] = dot::small(dots[token][strip], codes[strip][place], quad);
+                    sums[strip] = dot::small(sums[strip], codes[strip][place], quad);
                 }
             }
+        }
+    }
+    for token in 0..T {
+        for strip in 0..S {
+            dots[token][strip] = i32x4_add(dots[token][strip], i32x4_shr(fourfold[token][strip], 2));
         }
     }
 }

@@ -66,6 +66,10 @@ pub(super) fn nibbles(bytes: v128) -> [Codes; 2] {
     ]
 }
 
+/// Which codes of [`two_bits`] come four times as large: none, since a second sum for them would take registers that
+/// the widened codes need.
+pub(super) const FOURFOLD: [bool; 4] = [false; 4];
+
 /// The four codes of two bits of each byte, the lowest first.
 #[inline(always)]
 pub(super) fn two_bits(bytes: v128) -> [Codes; 4] {
