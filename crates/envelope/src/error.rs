@@ -31,12 +31,38 @@ pub enum EnvelopeError {
         /// The bits without a meaning.
         bits: u8,
     },
-    /// The payload is compressed, which this build cannot read.
-    #[error("envelope is compressed, which this build cannot read; send it plain")]
+    /// The payload is compressed, which this reader does not take.
+    #[error("envelope is compressed, which this reader does not take; send it plain")]
     CompressedUnsupported,
-    /// The payload is encrypted, which this build cannot read.
-    #[error("envelope is encrypted, which this build cannot read; send it plain")]
+    /// The payload is encrypted, and this reader has no key.
+    #[error("envelope is encrypted, and this reader has no key; send it plain")]
     EncryptedUnsupported,
+    /// The payload is not encrypted, and this reader takes no other: somebody else may have written it.
+    #[error("envelope is not encrypted, and this reader takes only what is")]
+    NotEncrypted,
+    /// The payload or the header is not what the holder of the key wrote.
+    #[error("envelope is not authentic: it was changed, or encrypted with another key")]
+    Unauthentic,
+    /// The message was read before, or is older than one that was, or was not meant for this reader.
+    #[error("encrypted message {counter} was read before, or comes too late, or goes the other way")]
+    Replayed {
+        /// Its number among those of its sender.
+        counter: u64,
+    },
+    /// No more messages can be encrypted with this key.
+    #[error("the key has encrypted all messages that it can; a new one is needed")]
+    NoncesExhausted,
+    /// The compressed payload is damaged or lies about its length.
+    #[error("envelope's compressed payload is not LZ4, or not of the length that it declares")]
+    BadCompression,
+    /// The content is larger than the reader's limit.
+    #[error("envelope has content of {length} bytes, over the limit of {limit} bytes")]
+    ContentTooLarge {
+        /// Its length, or the one that a compressed payload declares, in bytes.
+        length: u64,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// Bytes after the payload.
     #[error("envelope is followed by {count} bytes that do not belong to it")]
     TrailingBytes {

@@ -7,41 +7,38 @@ use core::{
 
 use crate::EnvelopeError;
 
-/// The flags of an envelope. Values of this type hold only flags that this crate can honour.
+/// The flags of an envelope. Values of this type hold only flags that version 1 defines.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u8);
 
 impl Flags {
     /// A plain message: input, or a result.
     pub const NONE: Self = Self(0);
+    /// The payload is compressed (LZ4).
+    pub const COMPRESSED: Self = Self(0x01);
+    /// The payload is encrypted (ChaCha20-Poly1305).
+    pub const ENCRYPTED: Self = Self(0x02);
     /// The sender waits for an answer: the payload is a request to a service.
     pub const EXPECTS_RESPONSE: Self = Self(0x04);
     /// The payload is a structured error.
     pub const ERROR: Self = Self(0x08);
 
-    /// The bit of an LZ4-compressed payload. Refused: no reader may take a compressed payload for a plain one.
-    pub const COMPRESSED_BIT: u8 = 0x01;
-    /// The bit of an encrypted payload. Refused, for the same reason.
-    pub const ENCRYPTED_BIT: u8 = 0x02;
-
+    const NAMES: [(Self, &str); 4] = [
+        (Self::COMPRESSED, "COMPRESSED"),
+        (Self::ENCRYPTED, "ENCRYPTED"),
+        (Self::EXPECTS_RESPONSE, "EXPECTS_RESPONSE"),
+        (Self::ERROR, "ERROR"),
+    ];
     const KNOWN: u8 = 0x0F;
 
     /// Reads a flags byte.
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError::UnknownFlags`] for bits that version 1 does not define,
-    /// [`EnvelopeError::CompressedUnsupported`] and [`EnvelopeError::EncryptedUnsupported`] for the two that it
-    /// defines and this crate cannot honour.
+    /// [`EnvelopeError::UnknownFlags`] for bits that version 1 does not define.
     pub fn from_bits(bits: u8) -> Result<Self, EnvelopeError> {
         if bits & !Self::KNOWN != 0 {
             return Err(EnvelopeError::UnknownFlags { bits: bits & !Self::KNOWN });
-        }
-        if bits & Self::COMPRESSED_BIT != 0 {
-            return Err(EnvelopeError::CompressedUnsupported);
-        }
-        if bits & Self::ENCRYPTED_BIT != 0 {
-            return Err(EnvelopeError::EncryptedUnsupported);
         }
         Ok(Self(bits))
     }
@@ -54,6 +51,12 @@ impl Flags {
     /// Whether every flag of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those that say what kind of message it is, not how its payload is stored.
+    #[must_use]
+    pub const fn of_message(self) -> Self {
+        Self(self.0 & (Self::EXPECTS_RESPONSE.0 | Self::ERROR.0))
     }
 
     /// Whether the sender waits for an answer.
@@ -83,11 +86,12 @@ impl BitOrAssign for Flags {
 
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.expects_response(), self.is_error()) {
-            (false, false) => "Flags(NONE)",
-            (true, false) => "Flags(EXPECTS_RESPONSE)",
-            (false, true) => "Flags(ERROR)",
-            (true, true) => "Flags(EXPECTS_RESPONSE | ERROR)",
-        })
+        f.write_str("Flags(")?;
+        let mut names = Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name);
+        f.write_str(names.next().unwrap_or(&"NONE"))?;
+        for name in names {
+            write!(f, " | {name}")?;
+        }
+        f.write_str(")")
     }
 }

@@ -1,6 +1,8 @@
 //! The wire format that hosts and guests share: a 12-byte header, a checksum, and a payload read where it lies.
 //!
-//! - [`Envelope`]: flags and a borrowed payload; decodes from and encodes to bytes.
+//! - [`Envelope`]: flags and a borrowed plain payload; decodes from and encodes to bytes.
+//! - [`Encoder`], [`Decoder`], [`Message`]: the same for payloads that may be compressed (feature `lz4`) and encrypted
+//!   (feature `aead`), with [`Key`] and [`Sender`].
 //! - [`Header`]: the first twelve bytes alone, for a reader that wants the length before it copies anything.
 //! - [`Flags`]: what kind of message it is.
 //! - [`pack`], [`unpack`], [`checked_range`]: where an envelope lies in a linear memory, as one 64-bit word.
@@ -16,18 +18,31 @@
 //!     12     n  payload
 //! ```
 //!
-//! All integers are little-endian. Decoding borrows: it neither copies nor allocates. No input panics, reads out
+//! All integers are little-endian. Decoding a plain payload borrows: it neither copies nor allocates. No input panics, reads out
 //! of bounds or overflows, on 32-bit targets either.
+//!
+//! Features: `alloc` (default) encodes into vectors; `std` computes checksums with the processor's own instructions;
+//! `lz4` and `aead` as above. Without any, the crate needs no allocator.
 
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "alloc")]
+mod codec;
+#[cfg(feature = "lz4")]
+mod compression;
+#[cfg(feature = "aead")]
+mod encryption;
 mod error;
 mod flags;
 mod location;
 
+#[cfg(feature = "alloc")]
+pub use codec::{Decoder, Encoder, Message};
+#[cfg(feature = "aead")]
+pub use encryption::{Key, Sender};
 pub use error::EnvelopeError;
 pub use flags::Flags;
 pub use location::{checked_range, pack, unpack};
@@ -85,13 +100,21 @@ impl Header {
         }
     }
 
+    /// The bytes before the checksum.
+    fn fields(&self) -> [u8; 8] {
+        let [m0, m1] = MAGIC.to_le_bytes();
+        // Every header was read with a length, or made for one, that fits 32 bits.
+        let [l0, l1, l2, l3] = (self.length as u32).to_le_bytes();
+        [m0, m1, VERSION, self.flags.bits(), l0, l1, l2, l3]
+    }
+
     /// Bytes of the whole envelope.
     pub fn envelope_length(&self) -> usize {
         HEADER_LENGTH + self.length
     }
 }
 
-/// A message: flags, and a payload that borrows from where it was read.
+/// A message whose payload is its content: flags, and a payload that borrows from where it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// What kind of message it is.
@@ -111,12 +134,20 @@ impl<'a> Envelope<'a> {
         Self { flags, payload }
     }
 
-    /// Reads the envelope that `bytes` holds, from its first byte to its last.
+    /// Reads the plain envelope that `bytes` holds, from its first byte to its last.
     ///
     /// # Errors
     ///
-    /// Every malformation has its own [`EnvelopeError`].
+    /// Every malformation has its own [`EnvelopeError`]; [`EnvelopeError::CompressedUnsupported`] and
+    /// [`EnvelopeError::EncryptedUnsupported`] when it is not plain, so that nobody takes a stored payload for a content.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        let envelope = Self::read(bytes)?;
+        envelope.check_plain()?;
+        Ok(envelope)
+    }
+
+    /// Reads an envelope, its payload as it is stored.
+    fn read(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let header = Header::decode(bytes)?;
         let needed = header.envelope_length();
         let Some(payload) = bytes.get(HEADER_LENGTH..needed) else {
@@ -130,6 +161,16 @@ impl<'a> Envelope<'a> {
             return Err(EnvelopeError::ChecksumMismatch { expected: header.checksum, actual });
         }
         Ok(Self { flags: header.flags, payload })
+    }
+
+    fn check_plain(&self) -> Result<(), EnvelopeError> {
+        if self.flags.contains(Flags::ENCRYPTED) {
+            return Err(EnvelopeError::EncryptedUnsupported);
+        }
+        if self.flags.contains(Flags::COMPRESSED) {
+            return Err(EnvelopeError::CompressedUnsupported);
+        }
+        Ok(())
     }
 
     /// Bytes of the encoded envelope.
@@ -148,8 +189,10 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError::BufferTooSmall`] and [`EnvelopeError::PayloadTooLarge`]; `buffer` is unchanged then.
+    /// [`EnvelopeError::BufferTooSmall`], [`EnvelopeError::PayloadTooLarge`], and those of [`decode`](Self::decode)
+    /// for flags that are not of a plain envelope; `buffer` is unchanged then.
     pub fn encode_into(&self, buffer: &mut [u8]) -> Result<usize, EnvelopeError> {
+        self.check_plain()?;
         let needed = self.encoded_length()?;
         let available = buffer.len();
         let Some(target) = buffer.get_mut(..needed) else {
@@ -165,9 +208,17 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError::PayloadTooLarge`] over [`MAXIMUM_PAYLOAD`].
+    /// [`EnvelopeError::PayloadTooLarge`] over [`MAXIMUM_PAYLOAD`], and those of [`decode`](Self::decode) for flags
+    /// that are not of a plain envelope.
     #[cfg(feature = "alloc")]
     pub fn encode(&self) -> Result<alloc::vec::Vec<u8>, EnvelopeError> {
+        self.check_plain()?;
+        self.stored()
+    }
+
+    /// The envelope as a new vector, its payload as it is.
+    #[cfg(feature = "alloc")]
+    fn stored(&self) -> Result<alloc::vec::Vec<u8>, EnvelopeError> {
         let mut bytes = alloc::vec::Vec::with_capacity(self.encoded_length()?);
         bytes.extend_from_slice(&self.header_bytes());
         bytes.extend_from_slice(self.payload);
@@ -176,9 +227,10 @@ impl<'a> Envelope<'a> {
 
     /// The header of a payload whose length has been checked against [`MAXIMUM_PAYLOAD`], which fits 32 bits.
     fn header_bytes(&self) -> [u8; HEADER_LENGTH] {
-        let [m0, m1] = MAGIC.to_le_bytes();
-        let [l0, l1, l2, l3] = (self.payload.len() as u32).to_le_bytes();
-        let [c0, c1, c2, c3] = crc32fast::hash(self.payload).to_le_bytes();
-        [m0, m1, VERSION, self.flags.bits(), l0, l1, l2, l3, c0, c1, c2, c3]
+        let checksum = crc32fast::hash(self.payload);
+        let [m0, m1, version, flags, l0, l1, l2, l3] =
+            Header { flags: self.flags, length: self.payload.len(), checksum }.fields();
+        let [c0, c1, c2, c3] = checksum.to_le_bytes();
+        [m0, m1, version, flags, l0, l1, l2, l3, c0, c1, c2, c3]
     }
 }
