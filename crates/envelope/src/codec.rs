@@ -4,12 +4,12 @@ use alloc::{borrow::Cow, vec::Vec};
 
 #[cfg(feature = "lz4")]
 use crate::compression;
+use crate::{Envelope, EnvelopeError, Flags, MAXIMUM_PAYLOAD};
 #[cfg(feature = "aead")]
 use crate::{
     Header,
     encryption::{self, Key, Opening, Sealing, Sender},
 };
-use crate::{Envelope, EnvelopeError, Flags, MAXIMUM_PAYLOAD};
 
 /// Writes envelopes for one reader.
 #[derive(Debug, Default)]
@@ -144,7 +144,11 @@ impl Decoder {
     }
 
     #[cfg(feature = "aead")]
-    fn decrypted<'a>(&mut self, bytes: &[u8], envelope: Envelope<'a>) -> Result<Cow<'a, [u8]>, EnvelopeError> {
+    fn decrypted<'a>(
+        &mut self,
+        bytes: &[u8],
+        envelope: Envelope<'a>,
+    ) -> Result<Cow<'a, [u8]>, EnvelopeError> {
         match (&mut self.opening, envelope.flags.contains(Flags::ENCRYPTED)) {
             (None, false) => Ok(Cow::Borrowed(envelope.payload)),
             (None, true) => Err(EnvelopeError::EncryptedUnsupported),

@@ -124,7 +124,12 @@ impl Opening {
         let mut content = content.to_vec();
         self.key
             .0
-            .decrypt_inout_detached(&Nonce::from(*nonce), fields, content.as_mut_slice().into(), &Tag::from(*tag))
+            .decrypt_inout_detached(
+                &Nonce::from(*nonce),
+                fields,
+                content.as_mut_slice().into(),
+                &Tag::from(*tag),
+            )
             .map_err(|_| EnvelopeError::Unauthentic)?;
         // Only now, so that nobody without the key learns what was seen.
         if sender != self.sender.number() || self.next.is_none_or(|next| counter < next) {

@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 
 use glasshouse_envelope::{
-    Decoder, Encoder, Envelope, EnvelopeError, Flags, HEADER_LENGTH, Header, Key, MAXIMUM_PAYLOAD, Message, Sender,
+    Decoder, Encoder, Envelope, EnvelopeError, Flags, HEADER_LENGTH, Header, Key, MAXIMUM_PAYLOAD, Message,
+    Sender,
 };
 use proptest::prelude::*;
 
@@ -158,7 +159,11 @@ fn compressed_payloads_that_lie_are_refused() {
     for declared in [0u32, 1, 299, 301, 5000] {
         let mut changed = payload.to_vec();
         changed[..4].copy_from_slice(&declared.to_le_bytes());
-        assert_eq!(Decoder::new().decode(&stored(0x01, &changed)), Err(EnvelopeError::BadCompression), "{declared}");
+        assert_eq!(
+            Decoder::new().decode(&stored(0x01, &changed)),
+            Err(EnvelopeError::BadCompression),
+            "{declared}"
+        );
     }
     for length in 0..payload.len() {
         let cut = stored(0x01, &payload[..length]);

@@ -56,6 +56,12 @@ impl Bytes {
         Self(self.0.saturating_add(more.0))
     }
 
+    /// Takes `less` away; nothing is left when there was less.
+    #[must_use]
+    pub fn minus(self, less: Self) -> Self {
+        Self(self.0.saturating_sub(less.0))
+    }
+
     /// Bytes of a slice or string.
     #[must_use]
     pub fn of(length: usize) -> Self {

@@ -310,7 +310,8 @@ impl Kernel {
             self.finish(id, Living::Stepping(process), Err(failure), effects);
             return;
         }
-        match judge(report.outcome, process.identity.limits.fuel) {
+        let limits = process.identity.limits;
+        match judge(report.outcome, limits.fuel, limits.output.minus(process.account.output)) {
             Verdict::Finished(result) => self.finish(id, Living::Stepping(process), Ok(result), effects),
             Verdict::Failed(reason, error) => {
                 self.finish(id, Living::Stepping(process), Err((reason, error)), effects);

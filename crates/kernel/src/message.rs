@@ -1,11 +1,11 @@
 //! What a step returned means, and how an answer is written: the envelopes between the kernel and a guest.
 
 use glasshouse_devices::{StepOutcome, TrapKind};
-use glasshouse_envelope::{Envelope, Flags};
+use glasshouse_envelope::{Decoder, Envelope, EnvelopeError, Flags};
 use glasshouse_protocol::ErrorData;
 use serde::{Deserialize, de::IgnoredAny};
 
-use crate::{ExitReason, Fuel, MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
+use crate::{Bytes, ExitReason, Fuel, MAX_MESSAGE_BYTES, MAX_NAME_BYTES};
 
 /// What a step came to.
 pub(crate) enum Verdict {
@@ -17,10 +17,10 @@ pub(crate) enum Verdict {
     Failed(ExitReason, ErrorData),
 }
 
-/// Reads the outcome of a step of a process with this fuel limit.
-pub(crate) fn judge(outcome: StepOutcome, fuel_limit: Fuel) -> Verdict {
+/// Reads the outcome of a step of a process with this fuel limit, which may put out so many bytes more.
+pub(crate) fn judge(outcome: StepOutcome, fuel_limit: Fuel, output_left: Bytes) -> Verdict {
     match outcome {
-        StepOutcome::Returned(bytes) => read_envelope(&bytes),
+        StepOutcome::Returned(bytes) => read_envelope(&bytes, output_left),
         StepOutcome::Trapped { kind: TrapKind::OutOfFuel, .. } => {
             Verdict::Failed(ExitReason::OutOfFuel, out_of_fuel(fuel_limit))
         }
@@ -37,11 +37,19 @@ pub(crate) fn out_of_fuel(limit: Fuel) -> ErrorData {
     )
 }
 
-fn read_envelope(bytes: &[u8]) -> Verdict {
+fn read_envelope(bytes: &[u8], output_left: Bytes) -> Verdict {
     let failed =
         |code: &str, message: String| Verdict::Failed(ExitReason::Failed, ErrorData::new(code, message));
-    let envelope = match Envelope::decode(bytes) {
-        Ok(envelope) => envelope,
+    // The bytes themselves are counted already; what they are compressed from must not be more than is left.
+    let limit = usize::try_from(output_left.0).unwrap_or(usize::MAX).max(bytes.len());
+    let message = match Decoder::new().limit(limit).decode(bytes) {
+        Ok(message) => message,
+        Err(EnvelopeError::ContentTooLarge { length, .. }) => {
+            return failed(
+                "output_limit",
+                format!("the process returned {length} compressed bytes, and {output_left} are left to it"),
+            );
+        }
         Err(error) => {
             return failed(
                 "malformed_envelope",
@@ -49,13 +57,13 @@ fn read_envelope(bytes: &[u8]) -> Verdict {
             );
         }
     };
-    match (envelope.flags.expects_response(), envelope.flags.is_error()) {
-        (true, false) => Verdict::Asks(envelope.payload.to_vec()),
-        (false, false) => match check_json(envelope.payload) {
-            Ok(()) => Verdict::Finished(envelope.payload.to_vec()),
+    match (message.flags.expects_response(), message.flags.is_error()) {
+        (true, false) => Verdict::Asks(message.content.into_owned()),
+        (false, false) => match check_json(&message.content) {
+            Ok(()) => Verdict::Finished(message.content.into_owned()),
             Err(error) => failed("malformed_result", format!("the process's result is not JSON: {error}")),
         },
-        (false, true) => match serde_json::from_slice::<ErrorData>(envelope.payload) {
+        (false, true) => match serde_json::from_slice::<ErrorData>(&message.content) {
             Ok(error) => Verdict::Failed(ExitReason::Failed, error),
             Err(error) => {
                 failed("malformed_error", format!("the process returned a malformed error: {error}"))

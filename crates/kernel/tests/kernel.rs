@@ -3,7 +3,7 @@
 mod support;
 
 use glasshouse_devices::{StepCall, StepOutcome, StepReport, TrapKind};
-use glasshouse_envelope::{Envelope, Flags};
+use glasshouse_envelope::{Encoder, Envelope, Flags};
 use glasshouse_kernel::{
     Bytes, Capability, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, KernelError, Limits,
     MAX_MESSAGE_BYTES, ProcessId, ProcessState, RequestId, Ticks, ToolTarget,
@@ -190,6 +190,22 @@ fn limits_end_the_process_that_goes_beyond_them() {
     kernel.apply(asks(1, MODEL)).unwrap();
     let effects = kernel.apply(asks(1, MODEL)).unwrap();
     assert_eq!(exit(&effects).result.as_ref().unwrap_err().code, "request_limit");
+}
+
+#[test]
+fn a_process_may_compress_what_it_returns_within_its_limit_of_output() {
+    let compressed = |content: &[u8]| {
+        let bytes = Encoder::new().compress_from(0).encode(Flags::NONE, content).unwrap();
+        assert!(bytes.len() < 200);
+        StepReport { outcome: StepOutcome::Returned(bytes), ..returned(Flags::NONE, b"", 1) }
+    };
+    let text = format!("\"{}\"", "x".repeat(9_000));
+    let mut process = kernel(vec![spawn(vec![], limits())]);
+    let effects = process.apply(step(1, compressed(text.as_bytes()))).unwrap();
+    assert_eq!(exit(&effects).result.as_deref(), Ok(text.as_bytes()));
+    let mut process = kernel(vec![spawn(vec![], limits())]);
+    let effects = process.apply(step(1, compressed(&[b'1'; 10_001]))).unwrap();
+    assert_eq!(exit(&effects).result.as_ref().unwrap_err().code, "output_limit");
 }
 
 #[test]
