@@ -26,14 +26,13 @@ pub(crate) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Takes the words of `text`: runs of letters and digits, lower case, each once, without stop words unless
-    /// there is nothing else.
+    /// Takes the words of `text`, each once, without stop words unless there is nothing else.
     pub(crate) fn parse(text: &'a str) -> Self {
         let text = text.trim();
         let words = || {
-            text.split(|character: char| !character.is_alphanumeric())
+            text.split(separates)
                 .filter(|word| !word.is_empty())
-                .map(|word| cut(word, MAX_TERM_BYTES).to_lowercase())
+                .map(|word| cut(word, MAX_TERM_BYTES).to_ascii_lowercase())
         };
         let mut terms = distinct(words().filter(|word| STOP_WORDS.binary_search(&word.as_str()).is_err()));
         if terms.is_empty() {
@@ -54,7 +53,7 @@ impl<'a> Query<'a> {
     /// Full-text expressions in the order in which they are tried: all terms, any term, any term as a prefix.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = String> {
         let joined = |suffix: &str, operator: &str| {
-            // A term holds letters and digits only; as a quoted string it can never be an operator.
+            // A term holds no quotation mark; as a quoted string it can never be an operator.
             let quoted: Vec<String> = self.terms.iter().map(|term| format!("\"{term}\"{suffix}")).collect();
             quoted.join(operator)
         };
@@ -65,6 +64,17 @@ impl<'a> Query<'a> {
         };
         expressions.into_iter()
     }
+}
+
+/// Whether a character stands between words, for this crate and for SQLite's tokenizer. About others they may not agree,
+/// since they know different versions of Unicode; such a character stays in its word, where the tokenizer takes it as it
+/// took it in the text that was stored.
+fn separates(character: char) -> bool {
+    let between = match character {
+        '\0'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' => true,
+        other => other.is_whitespace(),
+    };
+    between && !character.is_alphanumeric()
 }
 
 fn distinct(words: impl Iterator<Item = String>) -> Vec<String> {
@@ -119,6 +129,11 @@ mod tests {
     fn operators_and_quotes_are_words_or_separators() {
         assert_eq!(expressions("NEAR(\"x\" NOT y)")[0], "\"near\" AND \"x\" AND \"not\" AND \"y\"");
         assert!(expressions("\"*^(){}:-+").is_empty());
+    }
+
+    #[test]
+    fn a_character_that_not_everyone_knows_stays_in_its_word() {
+        assert_eq!(expressions("\u{1e8d0}e — „zwei“")[0], "\"\u{1e8d0}e\" AND \"zwei\"");
     }
 
     #[test]

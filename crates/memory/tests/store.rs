@@ -171,6 +171,14 @@ fn empty_and_oversized_texts_are_refused() {
     assert_eq!(store.count().unwrap(), 1);
 }
 
+#[test]
+fn a_word_with_a_mark_that_is_no_letter_is_found_before_what_only_begins_alike() {
+    let mut store = filled(&["something else entirely"]);
+    let id = store.store("\u{1e8d0}e", None).unwrap();
+    let found = store.search("\u{1e8d0}e", 10).unwrap();
+    assert_eq!(found.iter().map(|memory| memory.id).collect::<Vec<_>>(), [id]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
