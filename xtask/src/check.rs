@@ -18,6 +18,15 @@ const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 pub fn test() -> Result<()> {
     check()?;
     run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))?;
+    // Encryption is a feature that nothing in the workspace turns on for the others.
+    run(&mut cargo(&[
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "glasshouse-envelope",
+        "--all-features",
+    ]))?;
     browser::test(Effort::Fast)
 }
 

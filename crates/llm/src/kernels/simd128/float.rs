@@ -9,67 +9,25 @@ use super::super::{FloatType, scalar};
 use super::from_halves;
 use crate::host::Half;
 
-/// How the elements of a row are stored, and what they become.
-trait Elements {
-    /// Bytes of an element.
-    const BYTES: usize;
-
-    /// The eight elements at `elements`, as f32.
-    ///
-    /// # Safety
-    /// There are eight; no alignment is needed.
-    unsafe fn load(elements: *const u8) -> [v128; 2];
-
-    /// Element `column` of `row`, as f32.
-    fn element(row: &[u8], column: usize) -> f32;
-}
-
-struct F32;
-
-impl Elements for F32 {
-    const BYTES: usize = 4;
-
-    #[inline(always)]
-    unsafe fn load(elements: *const u8) -> [v128; 2] {
-        // SAFETY: 32 bytes, by this function's contract.
-        unsafe { [v128_load(elements.cast()), v128_load(elements.add(16).cast())] }
-    }
-
-    fn element(row: &[u8], column: usize) -> f32 {
-        scalar::float_at(FloatType::F32, row, column)
-    }
-}
-
-struct F16;
-
-impl Elements for F16 {
-    const BYTES: usize = 2;
-
-    #[inline(always)]
-    unsafe fn load(elements: *const u8) -> [v128; 2] {
-        // SAFETY: 16 bytes, by this function's contract.
-        from_halves(unsafe { v128_load(elements.cast()) })
-    }
-
-    fn element(row: &[u8], column: usize) -> f32 {
-        scalar::float_at(FloatType::F16, row, column)
-    }
-}
-
-struct Bf16;
-
-impl Elements for Bf16 {
-    const BYTES: usize = 2;
-
-    #[inline(always)]
-    unsafe fn load(elements: *const u8) -> [v128; 2] {
-        // SAFETY: 16 bytes, by this function's contract.
-        let elements = unsafe { v128_load(elements.cast()) };
-        [u32x4_shl(u32x4_extend_low_u16x8(elements), 16), u32x4_shl(u32x4_extend_high_u16x8(elements), 16)]
-    }
-
-    fn element(row: &[u8], column: usize) -> f32 {
-        scalar::float_at(FloatType::Bf16, row, column)
+/// Eight elements of a float row, as f32.
+///
+/// # Safety
+/// There are eight at `elements`; no alignment is needed.
+#[inline(always)]
+unsafe fn load_floats(float: FloatType, elements: *const u8) -> [v128; 2] {
+    // SAFETY: the elements are readable by this function's contract.
+    unsafe {
+        match float {
+            FloatType::F32 => [v128_load(elements.cast()), v128_load(elements.add(16).cast())],
+            FloatType::F16 => from_halves(v128_load(elements.cast())),
+            FloatType::Bf16 => {
+                let elements = v128_load(elements.cast());
+                [
+                    u32x4_shl(u32x4_extend_low_u16x8(elements), 16),
+                    u32x4_shl(u32x4_extend_high_u16x8(elements), 16),
+                ]
+            }
+        }
     }
 }
 
@@ -86,7 +44,8 @@ fn reduce(lanes: [v128; 4]) -> f32 {
 /// # Safety
 /// Each row and each token has at least `columns` elements.
 #[inline(always)]
-unsafe fn float_tile<E: Elements, const R: usize, const T: usize>(
+unsafe fn float_tile<const R: usize, const T: usize>(
+    float: FloatType,
     rows: [*const u8; R],
     tokens: [*const f32; T],
     columns: usize,
@@ -98,7 +57,7 @@ unsafe fn float_tile<E: Elements, const R: usize, const T: usize>(
             // SAFETY: eight elements of each row and token from here on are within `columns`.
             unsafe {
                 for row in 0..R {
-                    let weights = E::load(rows[row].add((column + half * 8) * E::BYTES));
+                    let weights = load_floats(float, rows[row].add((column + half * 8) * float.bytes()));
                     for quarter in 0..2 {
                         for token in 0..T {
                             let x = v128_load(tokens[token].add(column + half * 8 + quarter * 4).cast());
@@ -117,12 +76,13 @@ unsafe fn float_tile<E: Elements, const R: usize, const T: usize>(
             if whole < columns {
                 let mut single = [0.0f32; LANES];
                 // SAFETY: the row has `columns` elements, by this function's contract.
-                let elements = unsafe { std::slice::from_raw_parts(rows[row], columns * E::BYTES) };
+                let elements = unsafe { std::slice::from_raw_parts(rows[row], columns * float.bytes()) };
                 // SAFETY: `single` is as large as four vectors; `column` is within the token.
                 unsafe {
                     single.as_mut_ptr().cast::<[v128; 4]>().write_unaligned(sums);
                     for column in whole..columns {
-                        single[column % LANES] += E::element(elements, column) * *tokens[token].add(column);
+                        single[column % LANES] +=
+                            scalar::float_at(float, elements, column) * *tokens[token].add(column);
                     }
                     sums = single.as_ptr().cast::<[v128; 4]>().read_unaligned();
                 }
@@ -135,16 +95,17 @@ unsafe fn float_tile<E: Elements, const R: usize, const T: usize>(
 
 /// Float rows times tokens, two rows or two tokens at a time.
 pub(crate) fn float_rows(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
+    // The type is made a constant of each loop.
     match float {
-        FloatType::F32 => float_rows_of::<F32>(rows, columns, x, out),
-        FloatType::F16 => float_rows_of::<F16>(rows, columns, x, out),
-        FloatType::Bf16 => float_rows_of::<Bf16>(rows, columns, x, out),
+        FloatType::F32 => float_rows_of(FloatType::F32, rows, columns, x, out),
+        FloatType::F16 => float_rows_of(FloatType::F16, rows, columns, x, out),
+        FloatType::Bf16 => float_rows_of(FloatType::Bf16, rows, columns, x, out),
     }
 }
 
 #[inline(always)]
-fn float_rows_of<E: Elements>(rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
-    let row_bytes = columns * E::BYTES;
+fn float_rows_of(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: &mut [f32]) {
+    let row_bytes = columns * float.bytes();
     let row_count = rows.len() / row_bytes;
     let tokens = x.len() / columns;
     assert!(out.len() >= tokens * row_count, "the output is smaller than tokens times rows");
@@ -155,7 +116,7 @@ fn float_rows_of<E: Elements>(rows: &[u8], columns: usize, x: &[f32], out: &mut 
         if tokens == 1 && row + 2 <= row_count {
             // SAFETY: each pointer is the start of a whole row or token.
             let dots =
-                unsafe { float_tile::<E, 2, 1>([row_at(row), row_at(row + 1)], [token_at(0)], columns) };
+                unsafe { float_tile::<2, 1>(float, [row_at(row), row_at(row + 1)], [token_at(0)], columns) };
             out[row..row + 2].copy_from_slice(&dots[0]);
             row += 2;
             continue;
@@ -164,14 +125,14 @@ fn float_rows_of<E: Elements>(rows: &[u8], columns: usize, x: &[f32], out: &mut 
         while token + 2 <= tokens {
             let pair = [token_at(token), token_at(token + 1)];
             // SAFETY: each pointer is the start of a whole row or token.
-            let dots = unsafe { float_tile::<E, 1, 2>([row_at(row)], pair, columns) };
+            let dots = unsafe { float_tile::<1, 2>(float, [row_at(row)], pair, columns) };
             out[token * row_count + row] = dots[0][0];
             out[(token + 1) * row_count + row] = dots[1][0];
             token += 2;
         }
         if token < tokens {
             // SAFETY: each pointer is the start of a whole row or token.
-            let dots = unsafe { float_tile::<E, 1, 1>([row_at(row)], [token_at(token)], columns) };
+            let dots = unsafe { float_tile::<1, 1>(float, [row_at(row)], [token_at(token)], columns) };
             out[token * row_count + row] = dots[0][0];
         }
         row += 1;
@@ -187,14 +148,15 @@ pub(crate) fn attention_scores(query: &[f32], keys: &[Half], stride: usize, scal
     while position + 2 <= out.len() {
         let pair = [key_at(position), key_at(position + 1)];
         // SAFETY: each pointer is the start of a key of `columns` elements.
-        let dots = unsafe { float_tile::<F32, 2, 1>(pair, [query.as_ptr()], columns) };
+        let dots = unsafe { float_tile::<2, 1>(FloatType::F32, pair, [query.as_ptr()], columns) };
         out[position] = dots[0][0] * scale;
         out[position + 1] = dots[0][1] * scale;
         position += 2;
     }
     if position < out.len() {
         // SAFETY: the pointer is the start of a key of `columns` elements.
-        let dots = unsafe { float_tile::<F32, 1, 1>([key_at(position)], [query.as_ptr()], columns) };
+        let dots =
+            unsafe { float_tile::<1, 1>(FloatType::F32, [key_at(position)], [query.as_ptr()], columns) };
         out[position] = dots[0][0] * scale;
     }
 }
