@@ -89,7 +89,8 @@ fn need(tool: &Tool) -> Result<PathBuf> {
 }
 
 fn find(tool: &Tool) -> Option<PathBuf> {
-    let named = tool.variable.and_then(env::var_os).map(PathBuf::from);
+    let named =
+        tool.variable.and_then(env::var_os).map(|named| on_path(&named).unwrap_or_else(|| named.into()));
     named
         .into_iter()
         .chain(tool.names.iter().filter_map(|name| on_path(name)))
@@ -97,9 +98,9 @@ fn find(tool: &Tool) -> Option<PathBuf> {
 }
 
 /// The whole path of a program: not everything that starts one looks for it by its name.
-fn on_path(name: &str) -> Option<PathBuf> {
+fn on_path(name: impl AsRef<Path>) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
+    env::split_paths(&path).map(|directory| directory.join(&name)).find(|program| program.is_file())
 }
 
 fn starts(program: &Path) -> bool {

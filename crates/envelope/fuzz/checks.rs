@@ -9,7 +9,7 @@ use glasshouse_envelope::{
 const LIMIT: usize = 1 << 20;
 
 /// An envelope around a payload as it is stored, with a right length and checksum.
-fn stored(flags: u8, payload: &[u8]) -> Vec<u8> {
+pub fn stored(flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Envelope::plain(payload).encode().unwrap();
     bytes[3] = flags;
     bytes

@@ -4,11 +4,11 @@ use alloc::{borrow::Cow, vec::Vec};
 
 #[cfg(feature = "lz4")]
 use crate::compression;
-use crate::{Envelope, EnvelopeError, Flags, MAXIMUM_PAYLOAD};
+use crate::{Envelope, EnvelopeError, Flags, MAXIMUM_PAYLOAD, check_length};
 #[cfg(feature = "aead")]
 use crate::{
-    Header,
     encryption::{self, Key, Opening, Sealing, Sender},
+    header_fields,
 };
 
 /// Writes envelopes for one reader.
@@ -51,7 +51,7 @@ impl Encoder {
     /// [`EnvelopeError::NoncesExhausted`] after 2⁶⁴ encrypted messages.
     pub fn encode(&mut self, flags: Flags, content: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
         let plain = Envelope::new(flags.of_message(), content);
-        plain.encoded_length()?;
+        check_length(content.len())?;
         let compressed = self.compressed(content);
         let envelope = match &compressed {
             Some(payload) => Envelope { flags: plain.flags | Flags::COMPRESSED, payload },
@@ -61,10 +61,8 @@ impl Encoder {
         if let Some(sealing) = &mut self.sealing {
             let flags = envelope.flags | Flags::ENCRYPTED;
             let length = envelope.payload.len() + encryption::ADDED_BYTES;
-            if length > MAXIMUM_PAYLOAD {
-                return Err(EnvelopeError::PayloadTooLarge { length: length as u64 });
-            }
-            let payload = sealing.seal(&Header { flags, length, checksum: 0 }.fields(), envelope.payload)?;
+            check_length(length)?;
+            let payload = sealing.seal(&header_fields(flags, length), envelope.payload)?;
             return Envelope { flags, payload: &payload }.stored();
         }
         envelope.stored()
@@ -107,7 +105,8 @@ impl Decoder {
         }
     }
 
-    /// Refuses content of more than so many bytes, compressed or not, before it takes memory for it.
+    /// Refuses content of more than so many bytes, compressed or not. What is compressed takes no more memory before
+    /// that than what was sent.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes.min(MAXIMUM_PAYLOAD);
@@ -131,7 +130,7 @@ impl Decoder {
     pub fn decode<'a>(&mut self, bytes: &'a [u8]) -> Result<Message<'a>, EnvelopeError> {
         let envelope = Envelope::read(bytes)?;
         let flags = envelope.flags;
-        let content = self.decrypted(bytes, envelope)?;
+        let content = self.decrypted(envelope)?;
         let content = if flags.contains(Flags::COMPRESSED) {
             Cow::Owned(self.decompressed(&content)?)
         } else {
@@ -144,17 +143,13 @@ impl Decoder {
     }
 
     #[cfg(feature = "aead")]
-    fn decrypted<'a>(
-        &mut self,
-        bytes: &[u8],
-        envelope: Envelope<'a>,
-    ) -> Result<Cow<'a, [u8]>, EnvelopeError> {
+    fn decrypted<'a>(&mut self, envelope: Envelope<'a>) -> Result<Cow<'a, [u8]>, EnvelopeError> {
         match (&mut self.opening, envelope.flags.contains(Flags::ENCRYPTED)) {
             (None, false) => Ok(Cow::Borrowed(envelope.payload)),
             (None, true) => Err(EnvelopeError::EncryptedUnsupported),
             (Some(_), false) => Err(EnvelopeError::NotEncrypted),
             (Some(opening), true) => {
-                let fields = Header::decode(bytes)?.fields();
+                let fields = header_fields(envelope.flags, envelope.payload.len());
                 opening.open(&fields, envelope.payload).map(Cow::Owned)
             }
         }
@@ -162,7 +157,7 @@ impl Decoder {
 
     #[cfg(not(feature = "aead"))]
     #[expect(clippy::unused_self, reason = "the same signature with encryption")]
-    fn decrypted<'a>(&mut self, _: &[u8], envelope: Envelope<'a>) -> Result<Cow<'a, [u8]>, EnvelopeError> {
+    fn decrypted<'a>(&mut self, envelope: Envelope<'a>) -> Result<Cow<'a, [u8]>, EnvelopeError> {
         if envelope.flags.contains(Flags::ENCRYPTED) {
             return Err(EnvelopeError::EncryptedUnsupported);
         }

@@ -81,16 +81,16 @@ impl Sealing {
     pub(crate) fn seal(&mut self, fields: &HeaderFields, content: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
         let counter = self.counter.ok_or(EnvelopeError::NoncesExhausted)?;
         self.counter = counter.checked_add(1);
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..4].copy_from_slice(&self.sender.number().to_le_bytes());
+        nonce[4..].copy_from_slice(&counter.to_le_bytes());
         let mut payload = Vec::with_capacity(content.len() + ADDED_BYTES);
-        payload.extend_from_slice(&self.sender.number().to_le_bytes());
-        payload.extend_from_slice(&counter.to_le_bytes());
+        payload.extend_from_slice(&nonce);
         payload.extend_from_slice(content);
-        let (nonce, content) = payload.split_at_mut(NONCE_BYTES);
-        let nonce = Nonce::try_from(&*nonce).map_err(|_| EnvelopeError::Unauthentic)?;
         let tag = self
             .key
             .0
-            .encrypt_inout_detached(&nonce, fields, content.into())
+            .encrypt_inout_detached(&Nonce::from(nonce), fields, (&mut payload[NONCE_BYTES..]).into())
             .map_err(|_| EnvelopeError::PayloadTooLarge { length: content.len() as u64 })?;
         payload.extend_from_slice(&tag);
         Ok(payload)

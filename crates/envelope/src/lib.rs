@@ -18,8 +18,8 @@
 //!     12     n  payload
 //! ```
 //!
-//! All integers are little-endian. Decoding a plain payload borrows: it neither copies nor allocates. No input panics, reads out
-//! of bounds or overflows, on 32-bit targets either.
+//! All integers are little-endian. Decoding a plain payload borrows: it neither copies nor allocates. No input panics,
+//! reads out of bounds or overflows, on 32-bit targets either.
 //!
 //! Features: `alloc` (default) encodes into vectors; `std` computes checksums with the processor's own instructions;
 //! `lz4` and `aead` as above. Without any, the crate needs no allocator.
@@ -100,18 +100,25 @@ impl Header {
         }
     }
 
-    /// The bytes before the checksum.
-    fn fields(&self) -> [u8; 8] {
-        let [m0, m1] = MAGIC.to_le_bytes();
-        // Every header was read with a length, or made for one, that fits 32 bits.
-        let [l0, l1, l2, l3] = (self.length as u32).to_le_bytes();
-        [m0, m1, VERSION, self.flags.bits(), l0, l1, l2, l3]
-    }
-
     /// Bytes of the whole envelope.
     pub fn envelope_length(&self) -> usize {
         HEADER_LENGTH + self.length
     }
+}
+
+/// The header's bytes before the checksum. The length has been checked against [`MAXIMUM_PAYLOAD`], which fits 32 bits.
+fn header_fields(flags: Flags, length: usize) -> [u8; 8] {
+    let [m0, m1] = MAGIC.to_le_bytes();
+    let [l0, l1, l2, l3] = (length as u32).to_le_bytes();
+    [m0, m1, VERSION, flags.bits(), l0, l1, l2, l3]
+}
+
+/// The same limit for every payload that is written.
+fn check_length(length: usize) -> Result<(), EnvelopeError> {
+    if length > MAXIMUM_PAYLOAD {
+        return Err(EnvelopeError::PayloadTooLarge { length: length as u64 });
+    }
+    Ok(())
 }
 
 /// A message whose payload is its content: flags, and a payload that borrows from where it was read.
@@ -179,9 +186,7 @@ impl<'a> Envelope<'a> {
     ///
     /// [`EnvelopeError::PayloadTooLarge`] over [`MAXIMUM_PAYLOAD`].
     pub fn encoded_length(&self) -> Result<usize, EnvelopeError> {
-        if self.payload.len() > MAXIMUM_PAYLOAD {
-            return Err(EnvelopeError::PayloadTooLarge { length: self.payload.len() as u64 });
-        }
+        check_length(self.payload.len())?;
         Ok(HEADER_LENGTH + self.payload.len())
     }
 
@@ -227,10 +232,9 @@ impl<'a> Envelope<'a> {
 
     /// The header of a payload whose length has been checked against [`MAXIMUM_PAYLOAD`], which fits 32 bits.
     fn header_bytes(&self) -> [u8; HEADER_LENGTH] {
-        let checksum = crc32fast::hash(self.payload);
-        let [m0, m1, version, flags, l0, l1, l2, l3] =
-            Header { flags: self.flags, length: self.payload.len(), checksum }.fields();
-        let [c0, c1, c2, c3] = checksum.to_le_bytes();
-        [m0, m1, version, flags, l0, l1, l2, l3, c0, c1, c2, c3]
+        let mut header = [0; HEADER_LENGTH];
+        header[..8].copy_from_slice(&header_fields(self.flags, self.payload.len()));
+        header[8..].copy_from_slice(&crc32fast::hash(self.payload).to_le_bytes());
+        header
     }
 }

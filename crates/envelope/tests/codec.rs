@@ -1,8 +1,12 @@
 //! Compressed and encrypted payloads: they come back, and nothing else does.
 #![cfg(all(feature = "lz4", feature = "aead"))]
 
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
 use std::borrow::Cow;
 
+use checks::stored;
 use glasshouse_envelope::{
     Decoder, Encoder, Envelope, EnvelopeError, Flags, HEADER_LENGTH, Header, Key, MAXIMUM_PAYLOAD, Message,
     Sender,
@@ -23,13 +27,6 @@ fn opening() -> Decoder {
 
 fn flags_of(bytes: &[u8]) -> Flags {
     Header::decode(bytes).unwrap().flags
-}
-
-/// An envelope around a payload as it is stored, with a right checksum.
-fn stored(flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Envelope::plain(payload).encode().unwrap();
-    bytes[3] = flags;
-    bytes
 }
 
 #[test]

@@ -4,36 +4,24 @@
 #[path = "../fuzz/checks.rs"]
 mod checks;
 
+use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
+
 /// Changed copies of each file.
-const COPIES: u64 = 300;
+const COPIES: u32 = 300;
 
-/// Deterministic numbers (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ z >> 31) % end as u64) as usize
-    }
-
-    /// Some bytes set, taken out, put in or doubled.
-    fn changed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut bytes = bytes.to_vec();
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(5) {
-                0 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
-                1 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-                2 if at < bytes.len() => drop(bytes.remove(at)),
-                3 => bytes.insert(at, self.below(256) as u8),
-                _ => bytes.extend_from_within(at..),
-            }
+/// Some bytes set, taken out, put in or doubled.
+fn changed(mut bytes: Vec<u8>, changes: &[(u8, Index, u8)]) -> Vec<u8> {
+    for &(kind, at, value) in changes {
+        let at = at.index(bytes.len() + 1);
+        match kind {
+            0 if at < bytes.len() => bytes[at] = value,
+            1 if at < bytes.len() => bytes[at] ^= 1 << (value % 8),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            3 => bytes.insert(at, value),
+            _ => bytes.extend_from_within(at..),
         }
-        bytes
     }
+    bytes
 }
 
 fn run(target: &str, check: fn(&[u8])) {
@@ -41,12 +29,21 @@ fn run(target: &str, check: fn(&[u8])) {
     let corpus = std::path::Path::new(&package).join("fuzz/corpus").join(target);
     let files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(files.len() > 3, "the corpus is there");
-    for (number, file) in files.iter().enumerate() {
+    let value = prop_oneof![any::<u8>(), prop_oneof![Just(0), Just(0x7f), Just(0x80), Just(0xff)]];
+    let changes = vec((0u8..5, any::<Index>(), value), 1..6);
+    for file in files {
         let bytes = std::fs::read(file).unwrap();
         check(&bytes);
-        for copy in 0..COPIES {
-            check(&Numbers(number as u64 * COPIES + copy).changed(&bytes));
-        }
+        let mut runner = TestRunner::new(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(COPIES)
+        });
+        runner
+            .run(&changes, |changes| {
+                check(&changed(bytes.clone(), &changes));
+                Ok(())
+            })
+            .unwrap();
     }
 }
 
