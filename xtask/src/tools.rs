@@ -91,10 +91,7 @@ fn need(tool: &Tool) -> Result<PathBuf> {
 fn find(tool: &Tool) -> Option<PathBuf> {
     let named =
         tool.variable.and_then(env::var_os).map(|named| on_path(&named).unwrap_or_else(|| named.into()));
-    named
-        .into_iter()
-        .chain(tool.names.iter().filter_map(|name| on_path(name)))
-        .find(|program| starts(program))
+    named.into_iter().chain(tool.names.iter().filter_map(on_path)).find(|program| starts(program))
 }
 
 /// The whole path of a program: not everything that starts one looks for it by its name.
