@@ -17,7 +17,7 @@ use js_sys::{DataView, Object, Reflect, Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_encoder::{
     CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, MemArg,
-    MemorySection, MemoryType, Module, TypeSection, ValType,
+    MemArgTarget, MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
 use super::bindings::{self, Bytes, Memory};
@@ -127,7 +127,8 @@ fn trampolines() -> Vec<u8> {
     let mut imports = ImportSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     imports.import(HOST, CALL, EntityType::Function(0));
-    let place = |slot: usize| MemArg { offset: (slot * SLOT_BYTES) as u64, align: 3, memory_index: 0 };
+    let target = MemArgTarget::Memory(0);
+    let place = |slot: usize| MemArg { offset: (slot * SLOT_BYTES) as u64, align: 3, target, ordering: None };
     for (number, function) in (0u32..).zip(glasshouse_devices::functions()) {
         types.ty().function(function.parameters.iter().map(value), function.result.iter().map(value));
         functions.function(number + 1);
