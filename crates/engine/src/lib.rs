@@ -7,6 +7,7 @@
 //! - [`InstanceLimits`]: how much one instance may use.
 //! - [`HostMachine`]: the machine of this host: `native::Wasmtime`, or `browser::BrowserMachine` on `wasm32`.
 //! - [`describe_tools`]: what tools a module offers, read without running it.
+//! - [`signature::verify`]: whether a module was signed with a key.
 //! - [`ModuleError`]: why a module cannot run.
 //!
 //! What a step does (`step`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
@@ -21,6 +22,7 @@ mod devices;
 mod error;
 mod machine;
 pub mod rewrite;
+pub mod signature;
 mod step;
 mod tools;
 mod trap;
@@ -33,7 +35,7 @@ pub mod native;
 #[cfg(target_arch = "wasm32")]
 pub use browser::BrowserMachine as HostMachine;
 pub use error::ModuleError;
-pub use machine::{Instance, InstanceLimits, Machine, PAGE_BYTES};
+pub use machine::{DEFAULT_FUEL, Instance, InstanceLimits, Machine, PAGE_BYTES};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::Wasmtime as HostMachine;
 pub use tools::describe_tools;
