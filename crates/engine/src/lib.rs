@@ -6,7 +6,9 @@
 //! - [`Machine`]: compiles and instantiates modules; [`Instance`]: runs the steps of one process.
 //! - [`InstanceLimits`]: how much one instance may use.
 //! - [`HostMachine`]: the machine of this host: `native::Wasmtime`, or `browser::BrowserMachine` on `wasm32`.
+//! - [`HostConfig`]: how that is set up: `native::EngineConfig`, or [`rewrite::RewriteConfig`] on `wasm32`.
 //! - [`describe_tools`]: what tools a module offers, read without running it.
+//! - [`signature::verify`]: whether a module was signed with a key.
 //! - [`ModuleError`]: why a module cannot run.
 //!
 //! What a step does (`step`) and how a stopped one is described (`trap`) is written once, as is what the functions do that
@@ -20,6 +22,7 @@ pub mod abi;
 mod error;
 mod machine;
 pub mod rewrite;
+pub mod signature;
 mod step;
 mod tools;
 mod trap;
@@ -32,7 +35,9 @@ pub mod native;
 #[cfg(target_arch = "wasm32")]
 pub use browser::BrowserMachine as HostMachine;
 pub use error::ModuleError;
-pub use machine::{Instance, InstanceLimits, Machine, PAGE_BYTES};
+pub use machine::{DEFAULT_FUEL, Instance, InstanceLimits, Machine, PAGE_BYTES};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::Wasmtime as HostMachine;
+pub use native::{EngineConfig as HostConfig, Wasmtime as HostMachine};
+#[cfg(target_arch = "wasm32")]
+pub use rewrite::RewriteConfig as HostConfig;
 pub use tools::describe_tools;

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, string::String, vec::Vec};
 
+use serde::{Deserialize, Serialize};
 use wasmparser::{CompositeInnerType, ExternalKind, FuncType, Parser, Payload, TypeRef};
 
 use super::signature;
 use crate::{InstanceLimits, ModuleError, abi};
 
 /// What a host must know of a module to run it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Needs {
     /// Bytes of memory that an instance starts with.
     pub memory_bytes: u64,
@@ -19,7 +20,7 @@ pub struct Needs {
 }
 
 /// What a module exports under a name, as far as it matters for a call: not every host can ask a function for its type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Export {
     /// A function that a step may enter.
     Entry,
