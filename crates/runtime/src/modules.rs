@@ -8,12 +8,14 @@ use glasshouse_kernel::ModuleHash;
 
 use crate::{RuntimeError, builtin};
 
+#[derive(Clone)]
 struct Entry {
     name: String,
     bytes: Arc<[u8]>,
 }
 
-/// Modules by hash, and the machine that compiles them.
+/// Modules by hash, and the machine that compiles them. Cheap to clone; clones share the modules' bytes and code.
+#[derive(Clone)]
 pub struct Modules<M: Machine> {
     machine: M,
     entries: BTreeMap<ModuleHash, Entry>,
