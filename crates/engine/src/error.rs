@@ -39,7 +39,9 @@ pub enum ModuleError {
         offset: u64,
     },
     /// The module was built for another version of the contract with its host.
-    #[error("the module's section `glasshouse.abi`, at byte {offset}, names version {version}; this host knows 1")]
+    #[error(
+        "the module's section `glasshouse.abi`, at byte {offset}, names version {version}; this host knows 1"
+    )]
     UnknownAbi {
         /// The version.
         version: u32,

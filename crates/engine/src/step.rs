@@ -93,12 +93,7 @@ impl<G: Guest> Process<G> {
     }
 
     /// See [`crate::Instance::step`].
-    pub(crate) fn step(
-        &mut self,
-        call: &StepCall,
-        context: &mut Context,
-        limits: &StepLimits,
-    ) -> StepReport {
+    pub(crate) fn step(&mut self, call: &StepCall, context: &mut Context, limits: &StepLimits) -> StepReport {
         let budget = Budget::new(limits);
         let given = budget.given();
         let (result, left) = if self.ended {
@@ -205,7 +200,9 @@ impl<G: Guest> Process<G> {
             Some(Export::Memory | Export::Other) => {
                 missing(format!("the module's export `{name}` is not a function"))
             }
-            Some(_) => missing(format!("the module's export `{name}` is not of the type (i32, i32) -> (i64)")),
+            Some(_) => {
+                missing(format!("the module's export `{name}` is not of the type (i32, i32) -> (i64)"))
+            }
             None => missing(format!("the module does not export `{name}`")),
         }
     }

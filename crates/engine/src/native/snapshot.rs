@@ -67,7 +67,11 @@ impl WasmtimeGuest {
             self.functions = functions;
         }
         let address = function.to_raw(&mut self.store).addr();
-        self.functions.get(&address).copied().map(Some).ok_or_else(|| missing("a function that is not its own"))
+        self.functions
+            .get(&address)
+            .copied()
+            .map(Some)
+            .ok_or_else(|| missing("a function that is not its own"))
     }
 
     /// The function of this index.

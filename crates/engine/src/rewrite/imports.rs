@@ -7,11 +7,8 @@ use crate::{ModuleError, abi};
 
 /// Fails unless a process is given this import, with this type.
 pub(super) fn check(import: &Import<'_>, types: &[FuncType], offset: u64) -> Result<(), ModuleError> {
-    let not_granted = || ModuleError::ImportNotGranted {
-        module: import.module.into(),
-        name: import.name.into(),
-        offset,
-    };
+    let not_granted =
+        || ModuleError::ImportNotGranted { module: import.module.into(), name: import.name.into(), offset };
     if import.module != abi::IMPORT_MODULE {
         return Err(not_granted());
     }
