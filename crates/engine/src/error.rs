@@ -82,6 +82,12 @@ pub enum ModuleError {
         /// What does not fit.
         reason: String,
     },
+    /// As many instances are alive as the machine may have.
+    #[error("{limit} processes are alive, as many as this machine may have")]
+    TooManyInstances {
+        /// How many it may have.
+        limit: u32,
+    },
     /// The custom section that describes tools is not what it should be.
     #[error("the module's section `glasshouse.tool` is malformed: {reason}")]
     ToolDescription {

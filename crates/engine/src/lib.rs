@@ -7,7 +7,9 @@
 //! - [`InstanceLimits`]: how much one instance may use; [`StepLimits`] and [`Interrupt`]: how much one step.
 //! - [`Snapshot`] and [`SavedProcess`]: a process between two steps, to be restored and forked, or to be kept.
 //! - [`HostMachine`]: the machine of this host: `native::Wasmtime`, or `browser::BrowserMachine` on `wasm32`.
+//! - [`HostConfig`]: how that is set up: `native::EngineConfig`, or [`rewrite::RewriteConfig`] on `wasm32`.
 //! - [`describe_tools`]: what tools a module offers, read without running it.
+//! - [`signature::verify`]: whether a module was signed with a key.
 //! - [`ModuleError`]: why a module cannot run; [`SnapshotError`]: why a saved process cannot continue.
 //!
 //! What a step does (`step`), when it gets fuel (`budget`), what is saved of it (`snapshot`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
@@ -23,6 +25,7 @@ mod devices;
 mod error;
 mod machine;
 pub mod rewrite;
+pub mod signature;
 pub mod snapshot;
 mod step;
 mod tools;
@@ -37,8 +40,10 @@ pub mod native;
 pub use browser::BrowserMachine as HostMachine;
 pub use budget::{Interrupt, SLICE, StepLimits};
 pub use error::ModuleError;
-pub use machine::{Instance, InstanceLimits, Machine, PAGE_BYTES};
+pub use machine::{DEFAULT_FUEL, Instance, InstanceLimits, Machine, PAGE_BYTES};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::Wasmtime as HostMachine;
+pub use native::{EngineConfig as HostConfig, Wasmtime as HostMachine};
+#[cfg(target_arch = "wasm32")]
+pub use rewrite::RewriteConfig as HostConfig;
 pub use snapshot::{SavedProcess, Snapshot, SnapshotError};
 pub use tools::describe_tools;

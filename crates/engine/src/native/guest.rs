@@ -5,7 +5,7 @@ use std::{collections::HashMap, format, mem, vec::Vec};
 use glasshouse_devices::{Context, TrapKind};
 use wasmtime::{Store, Trap, WasmParams, WasmResults};
 
-use super::{Accounts, State};
+use super::{Accounts, MemoryImage, State, memory::Memories};
 use crate::{
     abi::{self, Account},
     budget::Budget,
@@ -21,11 +21,20 @@ pub(super) struct WasmtimeGuest {
     /// The module's functions that tables and globals may hold, by what the engine refers to them with. Filled when a
     /// snapshot first needs it.
     pub(super) functions: HashMap<usize, u32>,
+    pub(super) memories: Memories,
+    /// What the memory started as.
+    pub(super) image: MemoryImage,
 }
 
 impl WasmtimeGuest {
-    pub(super) fn new(store: Store<State>, instance: wasmtime::Instance, accounts: Accounts) -> Self {
-        Self { store, instance, accounts, functions: HashMap::new() }
+    pub(super) fn new(
+        store: Store<State>,
+        instance: wasmtime::Instance,
+        accounts: Accounts,
+        memories: Memories,
+        image: MemoryImage,
+    ) -> Self {
+        Self { store, instance, accounts, functions: HashMap::new(), memories, image }
     }
 
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Failure> {
