@@ -4,6 +4,7 @@
 //! - [`EngineConfig`]: how it is set up.
 //! - [`CompiledModule`]: a module ready to be instantiated.
 //! - [`WasmtimeInstance`]: one process.
+//! - [`MemoryImage`]: its memory in a snapshot.
 //!
 //! A process's memory starts as an image (`image`), mapped copy-on-write where the host can (`memory`). Compiled modules
 //! are kept in memory and, if there is a directory for them, on disk (`cache`).
@@ -14,6 +15,7 @@ mod devices;
 mod guest;
 mod image;
 mod memory;
+mod snapshot;
 
 use std::{
     io,
@@ -24,17 +26,18 @@ use std::{
 };
 
 use glasshouse_devices::{Context, StepCall, StepReport};
-use wasmtime::{Engine, InstancePre, Linker, Memory, Module, Store, Trap};
+use wasmtime::{Engine, InstancePre, Linker, Memory, Module, Ref, Store, Trap};
 
 use crate::{
-    Instance, InstanceLimits, Machine, ModuleError,
+    Instance, InstanceLimits, Machine, ModuleError, PAGE_BYTES, Snapshot, SnapshotError, StepLimits,
     abi::{self, Account},
-    rewrite::{self, Needs},
+    budget::Budget,
+    rewrite::{self, Needs, Rewritten},
     step::Process,
 };
 use cache::{Cache, Disk, Environment, Key};
 pub use config::{EngineConfig, Profile};
-use image::Image;
+pub use image::MemoryImage;
 use memory::Memories;
 
 /// Compiles and runs modules with wasmtime. Cheap to clone; clones share everything.
@@ -61,7 +64,7 @@ struct Compiled {
     ready: InstancePre<State>,
     needs: Arc<Needs>,
     /// What its memory starts as, made for the first instance.
-    image: OnceLock<Image>,
+    image: OnceLock<MemoryImage>,
 }
 
 /// One process on wasmtime. It may move between threads.
@@ -73,10 +76,11 @@ pub struct WasmtimeInstance {
 /// Counts an instance while it is alive.
 struct Alive(Arc<AtomicU32>);
 
-/// What the engine keeps for an instance: its devices, and where its accounts are.
+/// What the engine keeps for an instance: its devices, where its accounts are, and the fuel of its step.
 struct State {
     context: Context,
     accounts: Option<Accounts>,
+    budget: Budget,
 }
 
 /// The parts of an instance that the host reads and writes.
@@ -135,9 +139,8 @@ impl Shared {
         if let Some(loaded) = self.load(key) {
             return Ok(loaded);
         }
-        let rewritten = rewrite::rewrite(module, &self.config.modules)?;
-        let needs = rewrite::needs(&rewritten)?;
-        let compiled = Module::from_binary(&self.engine, &rewritten).map_err(engine_error)?;
+        let Rewritten { module, needs } = rewrite::rewrite(module, &self.config.modules)?;
+        let compiled = Module::from_binary(&self.engine, &module).map_err(engine_error)?;
         if let Some(disk) = &self.disk
             && let (Ok(encoded), Ok(code)) = (postcard::to_allocvec(&needs), compiled.serialize())
         {
@@ -201,38 +204,26 @@ fn memory_error(error: io::Error) -> ModuleError {
     ModuleError::Engine { reason: std::format!("the host gives no memory: {error}") }
 }
 
-impl Machine for Wasmtime {
-    type Module = CompiledModule;
-    type Instance = WasmtimeInstance;
-
-    fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
-        self.compile_known(blake3::hash(module).as_bytes(), module)
+impl Compiled {
+    /// What the memory of an instance starts as. [`Needs::check`] has seen that the data fits.
+    fn image(&self, memories: &Memories) -> Result<&MemoryImage, ModuleError> {
+        if let Some(image) = self.image.get() {
+            return Ok(image);
+        }
+        let data = self.needs.data.iter();
+        let segments: Vec<_> = data.map(|data| (data.offset as usize, data.bytes.as_slice())).collect();
+        let made = memories.of_data(self.needs.memory_bytes as usize, &segments).map_err(memory_error)?;
+        Ok(self.image.get_or_init(|| made))
     }
+}
 
-    fn compile_known(&self, hash: &[u8; 32], module: &[u8]) -> Result<CompiledModule, ModuleError> {
-        let key = self.0.environment.key(hash);
-        self.0.cache.get(key, || self.0.load_or_compile(&key, module))
-    }
-
-    fn instantiate(
-        &self,
-        module: &CompiledModule,
-        limits: InstanceLimits,
-    ) -> Result<WasmtimeInstance, ModuleError> {
-        let Compiled { ready, needs, image } = &*module.0;
-        needs.check(&limits)?;
-        self.0.check_reservation(&limits)?;
-        let alive = self.0.admit()?;
-        let image = match image.get() {
-            Some(image) => image,
-            None => {
-                let made = self.0.memories.of_data(needs.memory_bytes as usize, &[]).map_err(memory_error)?;
-                image.get_or_init(|| made)
-            }
-        };
-        let state = State { context: Context::new(0, [0; 32]), accounts: None };
-        let mut store = Store::new(&self.0.engine, state);
-        let instance = self.0.memories.creating(image, || ready.instantiate(&mut store));
+impl Shared {
+    /// An instance whose memory is this image, which is not smaller than what the module starts with. Its other state is
+    /// still that of the rewritten module.
+    fn start(&self, module: &Compiled, image: &MemoryImage) -> Result<guest::WasmtimeGuest, ModuleError> {
+        let state = State { context: Context::new(0, [0; 32]), accounts: None, budget: Budget::default() };
+        let mut store = Store::new(&self.engine, state);
+        let instance = self.memories.creating(image, || module.ready.instantiate(&mut store));
         let instance = instance.map_err(|error| {
             if error.downcast_ref::<Trap>().is_some() {
                 ModuleError::does_not_fit()
@@ -242,7 +233,11 @@ impl Machine for Wasmtime {
         })?;
         let missing = |name: &str| ModuleError::MissingExport { name: name.into() };
         let memory = instance.get_memory(&mut store, abi::MEMORY).ok_or_else(|| missing(abi::MEMORY))?;
-        self.0.memories.fill(image, memory.data_mut(&mut store)).map_err(memory_error)?;
+        let grown = (image.bytes() as u64).saturating_sub(memory.data_size(&store) as u64);
+        if grown > 0 {
+            memory.grow(&mut store, grown / PAGE_BYTES).map_err(engine_error)?;
+        }
+        self.memories.fill(image, memory.data_mut(&mut store)).map_err(memory_error)?;
         let mut global = |account: Account| {
             instance.get_global(&mut store, account.export()).ok_or_else(|| missing(account.export()))
         };
@@ -255,14 +250,69 @@ impl Machine for Wasmtime {
         ];
         let accounts = Accounts { memory, globals };
         store.data_mut().accounts = Some(accounts);
-        let guest = guest::WasmtimeGuest::new(store, instance, accounts);
+        let hooks = instance.get_table(&mut store, abi::HOOKS).ok_or_else(|| missing(abi::HOOKS))?;
+        let hook = devices::hook(&mut store);
+        hooks.set(&mut store, 0, Ref::Func(Some(hook))).map_err(engine_error)?;
+        Ok(guest::WasmtimeGuest::new(store, instance, accounts, self.memories.clone(), image.clone()))
+    }
+}
+
+impl Machine for Wasmtime {
+    type Module = CompiledModule;
+    type Image = MemoryImage;
+    type Instance = WasmtimeInstance;
+
+    fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
+        self.compile_known(blake3::hash(module).as_bytes(), module)
+    }
+
+    fn compile_known(&self, hash: &[u8; 32], module: &[u8]) -> Result<CompiledModule, ModuleError> {
+        let key = self.0.environment.key(hash);
+        self.0.cache.get(key, || self.0.load_or_compile(&key, module))
+    }
+
+    fn needs<'a>(&self, module: &'a CompiledModule) -> &'a Needs {
+        &module.0.needs
+    }
+
+    fn instantiate(
+        &self,
+        module: &CompiledModule,
+        limits: InstanceLimits,
+    ) -> Result<WasmtimeInstance, ModuleError> {
+        let needs = &module.0.needs;
+        needs.check(&limits)?;
+        self.0.check_reservation(&limits)?;
+        let alive = self.0.admit()?;
+        let guest = self.0.start(&module.0, module.0.image(&self.0.memories)?)?;
         Ok(WasmtimeInstance { process: Process::new(guest, needs.clone(), &limits), _alive: alive })
+    }
+
+    fn restore(
+        &self,
+        module: &CompiledModule,
+        snapshot: &Snapshot<MemoryImage>,
+        limits: InstanceLimits,
+    ) -> Result<WasmtimeInstance, SnapshotError> {
+        let needs = &module.0.needs;
+        snapshot.check(needs, &limits)?;
+        self.0.check_reservation(&limits)?;
+        let alive = self.0.admit()?;
+        let guest = self.0.start(&module.0, snapshot.memory())?;
+        let process = Process::restored(guest, needs.clone(), &limits, snapshot.registers())?;
+        Ok(WasmtimeInstance { process, _alive: alive })
     }
 }
 
 impl Instance for WasmtimeInstance {
-    fn step(&mut self, call: &StepCall, context: &mut Context, fuel: u64) -> StepReport {
-        self.process.step(call, context, fuel)
+    type Image = MemoryImage;
+
+    fn step(&mut self, call: &StepCall, context: &mut Context, limits: impl Into<StepLimits>) -> StepReport {
+        self.process.step(call, context, &limits.into())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
+        self.process.snapshot()
     }
 }
 

@@ -40,7 +40,7 @@ fn answer(machine: &Wasmtime, module: &[u8]) -> String {
     let report = instance.step(&call, &mut Context::new(0, [0; 32]), 1000);
     match report.outcome {
         StepOutcome::Returned(bytes) => String::from_utf8(bytes).unwrap(),
-        StepOutcome::Trapped { message, .. } => panic!("{message}"),
+        outcome => panic!("{outcome:?}"),
     }
 }
 

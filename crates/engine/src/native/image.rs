@@ -1,6 +1,6 @@
 //! What a linear memory holds at some moment, kept so that nobody changes it.
 //!
-//! - [`Image`]: a memory's pages, each taken from a source or zero. Cheap to clone.
+//! - [`MemoryImage`]: a memory's pages, each taken from a source or zero. Cheap to clone.
 //! - [`Source`]: bytes that never change: a sealed file that memories map, or plain bytes that they copy.
 //! - [`Piece`]: a run of pages that lies in one source.
 //!
@@ -9,9 +9,10 @@
 //! written. **Invariant:** a source that an image still uses is more than [`KEEP_FACTOR`] times as large as all newer
 //! ones together, so an image has few sources, however often a process was snapshotted, restored and run on.
 
-use std::{io, sync::Arc, vec, vec::Vec};
+use std::{io, string::ToString, sync::Arc, vec, vec::Vec};
 
 use super::memory::{Keeping, Writer};
+use crate::{SnapshotError, snapshot::Image};
 
 /// Bytes of a page of an image. Hosts whose pages are larger do not map images.
 pub(super) const PAGE_BYTES: usize = 4096;
@@ -31,7 +32,7 @@ const KEEP_FACTOR: usize = 2;
 
 /// A memory's content. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Image(Arc<Content>);
+pub struct MemoryImage(Arc<Content>);
 
 #[derive(Debug)]
 struct Content {
@@ -101,7 +102,7 @@ impl Piece {
     }
 }
 
-impl Image {
+impl MemoryImage {
     /// A memory of this many bytes, all zero.
     pub(super) fn zero(bytes: usize) -> Self {
         Self(Arc::new(Content { bytes: whole_pages(bytes), pieces: Vec::new() }))
@@ -266,6 +267,35 @@ impl Image {
     }
 }
 
+impl Image for MemoryImage {
+    fn len(&self) -> u64 {
+        self.bytes() as u64
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) {
+        bytes.fill(0);
+        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        for piece in self.pieces() {
+            let first = start.max(piece.start);
+            let last = end.min(piece.start + piece.length);
+            if first < last {
+                let target = &mut bytes[first - start..last - start];
+                let read = piece.source.read(piece.offset + (first - piece.start), target);
+                read.expect("a file that lies in memory can be read");
+            }
+        }
+    }
+
+    fn from_pieces<'a>(
+        length: u64,
+        pieces: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> Result<Self, SnapshotError> {
+        let segments: Vec<_> = pieces.map(|(offset, bytes)| (offset as usize, bytes)).collect();
+        let image = Self::of_data(length as usize, &segments, Keeping::for_this_host(true));
+        image.map_err(|error| SnapshotError::Engine { reason: error.to_string() })
+    }
+}
+
 /// Copies short runs along that lie between two new ones.
 fn join(origins: &mut [Origin]) {
     let mut last_new = None;
@@ -299,7 +329,7 @@ fn write_pages(
     origins: &[Origin],
     sources: &[Arc<Source>],
     mut writer: Writer,
-) -> io::Result<Image> {
+) -> io::Result<MemoryImage> {
     /// A run of pages: where it starts in the memory, its pages, its source if it is an older one, its page there.
     struct Run {
         start: usize,
@@ -337,7 +367,7 @@ fn write_pages(
         source: Arc::clone(run.source.map_or(&new, |source| &sources[source])),
         offset: run.page * PAGE_BYTES,
     });
-    Ok(Image(Arc::new(Content { bytes: memory.len(), pieces: pieces.collect() })))
+    Ok(MemoryImage(Arc::new(Content { bytes: memory.len(), pieces: pieces.collect() })))
 }
 
 /// Writes the pages that are not zero.
@@ -369,7 +399,7 @@ mod tests {
 
     use super::*;
 
-    fn bytes_of(image: &Image) -> Vec<u8> {
+    fn bytes_of(image: &MemoryImage) -> Vec<u8> {
         let mut memory = vec![0; image.bytes()];
         image.copy_into(&mut memory).unwrap();
         memory
@@ -384,7 +414,7 @@ mod tests {
         for keeping in all_keepings() {
             let segments: [(usize, &[u8]); 5] =
                 [(10, b"abcdef"), (12, b"XY"), (700_000, b"far"), (8191, b"edge"), (5, b"")];
-            let image = Image::of_data(16 * 65_536, &segments, keeping).unwrap();
+            let image = MemoryImage::of_data(16 * 65_536, &segments, keeping).unwrap();
             let memory = bytes_of(&image);
             assert_eq!(memory.len(), 16 * 65_536);
             assert_eq!(&memory[9..17], b"\0abXYef\0");
@@ -401,7 +431,7 @@ mod tests {
             let places: Vec<usize> = (0..200).map(|place| place * 3 * JOINED_DATA_BYTES).collect();
             let segments: Vec<(usize, &[u8])> =
                 places.iter().map(|place| (*place, b"x".as_slice())).collect();
-            let image = Image::of_data(1 << 26, &segments, keeping).unwrap();
+            let image = MemoryImage::of_data(1 << 26, &segments, keeping).unwrap();
             assert_eq!(image.pieces().len(), 1);
             let memory = bytes_of(&image);
             assert!(places.iter().all(|place| memory[*place] == b'x'));
@@ -413,7 +443,7 @@ mod tests {
     fn a_difference_takes_only_what_was_written_from_the_memory() {
         for keeping in all_keepings() {
             let base: Vec<u8> = (0..256 * PAGE_BYTES).map(|byte| (byte / PAGE_BYTES) as u8 | 1).collect();
-            let image = Image::of_data(base.len(), &[(0, &base)], keeping).unwrap();
+            let image = MemoryImage::of_data(base.len(), &[(0, &base)], keeping).unwrap();
             let mut memory = base.clone();
             memory[40 * PAGE_BYTES + 7] = 99;
             memory[200 * PAGE_BYTES..202 * PAGE_BYTES].fill(0);
@@ -439,7 +469,7 @@ mod tests {
     fn pages_written_everywhere_make_one_piece_again() {
         for keeping in all_keepings() {
             let base = vec![1; 1024 * PAGE_BYTES];
-            let image = Image::of_data(base.len(), &[(0, &base)], keeping).unwrap();
+            let image = MemoryImage::of_data(base.len(), &[(0, &base)], keeping).unwrap();
             let mut memory = base;
             let mut written = vec![false; 1024];
             for page in (0..1024).step_by(8) {
@@ -455,7 +485,7 @@ mod tests {
     #[test]
     fn a_source_of_zeros_alone_is_none() {
         for keeping in all_keepings() {
-            let image = Image::of_data(8 * PAGE_BYTES, &[(0, &[5; 3 * PAGE_BYTES])], keeping).unwrap();
+            let image = MemoryImage::of_data(8 * PAGE_BYTES, &[(0, &[5; 3 * PAGE_BYTES])], keeping).unwrap();
             let difference = image.difference(&[0; 8 * PAGE_BYTES], &[true; 8], keeping).unwrap();
             assert!(difference.pieces().is_empty());
             assert_eq!(bytes_of(&difference), [0; 8 * PAGE_BYTES]);
@@ -470,7 +500,7 @@ mod tests {
             for keeping in all_keepings() {
                 let mut memory = vec![0_u8; 64 * PAGE_BYTES];
                 memory[..20 * PAGE_BYTES].fill(3);
-                let mut image = Image::of_data(memory.len(), &[(0, &memory[..20 * PAGE_BYTES])], keeping).unwrap();
+                let mut image = MemoryImage::of_data(memory.len(), &[(0, &memory[..20 * PAGE_BYTES])], keeping).unwrap();
                 for round in &rounds {
                     let mut written = vec![false; 64];
                     for (page, byte) in round {

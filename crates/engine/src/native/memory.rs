@@ -18,7 +18,7 @@ use std::{io, sync::Arc, vec::Vec};
 
 use wasmtime::MemoryCreator;
 
-use super::image::{Image, Source};
+use super::image::{MemoryImage, Source};
 #[cfg(target_os = "linux")]
 pub(super) use sealed::SealedFile;
 
@@ -59,7 +59,7 @@ impl Keeping {
     }
 
     /// Makes an image this way or, when the host gives no more files, with copied bytes.
-    pub(super) fn make(self, image: impl Fn(Self) -> io::Result<Image>) -> io::Result<Image> {
+    pub(super) fn make(self, image: impl Fn(Self) -> io::Result<MemoryImage>) -> io::Result<MemoryImage> {
         let made = image(self);
         if made.is_err() && self != Self::Copied { image(Self::Copied) } else { made }
     }
@@ -123,13 +123,13 @@ impl Memories {
     }
 
     /// The memory that a module starts with: this many bytes, with these segments in it, all of which lie in it.
-    pub(super) fn of_data(&self, bytes: usize, segments: &[(usize, &[u8])]) -> io::Result<Image> {
-        Image::of_data(bytes, segments, self.keeping)
+    pub(super) fn of_data(&self, bytes: usize, segments: &[(usize, &[u8])]) -> io::Result<MemoryImage> {
+        MemoryImage::of_data(bytes, segments, self.keeping)
     }
 
     /// Runs what makes the engine create one memory, which will start from this image where memories are mapped.
     /// [`Memories::fill`] does it everywhere else.
-    pub(super) fn creating<R>(&self, image: &Image, create: impl FnOnce() -> R) -> R {
+    pub(super) fn creating<R>(&self, image: &MemoryImage, create: impl FnOnce() -> R) -> R {
         #[cfg(target_os = "linux")]
         if self.mapped.is_some() {
             return mapped::creating(image, create);
@@ -139,7 +139,7 @@ impl Memories {
     }
 
     /// Copies the image into a fresh memory of the same size, unless that is mapped already.
-    pub(super) fn fill(&self, image: &Image, memory: &mut [u8]) -> io::Result<()> {
+    pub(super) fn fill(&self, image: &MemoryImage, memory: &mut [u8]) -> io::Result<()> {
         match self.keeping {
             Keeping::Copied => image.copy_into(memory),
             #[cfg(target_os = "linux")]
@@ -148,7 +148,7 @@ impl Memories {
     }
 
     /// The image of a memory that started from `base`.
-    pub(super) fn snapshot(&self, base: &Image, memory: &[u8]) -> io::Result<Image> {
+    pub(super) fn snapshot(&self, base: &MemoryImage, memory: &[u8]) -> io::Result<MemoryImage> {
         let written = match self.written_pages(memory) {
             Some(written) => written,
             None => base.changed_pages(memory)?,

@@ -28,7 +28,7 @@ use rustix::mm::{
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::{pagemap, sealed::OpenFile};
-use crate::native::image::{Image, PAGE_BYTES, Piece, Source};
+use crate::native::image::{MemoryImage, PAGE_BYTES, Piece, Source};
 
 /// Free reservations that are kept: as many as processes that start and end at the same time on a large host.
 const FREE_MAXIMUM: usize = 64;
@@ -36,11 +36,11 @@ const FREE_MAXIMUM: usize = 64;
 std::thread_local! {
     /// The image for the next memory that the engine asks for on this thread. The engine asks while it instantiates, and
     /// says nothing of what for.
-    static NEXT: RefCell<Option<Image>> = const { RefCell::new(None) };
+    static NEXT: RefCell<Option<MemoryImage>> = const { RefCell::new(None) };
 }
 
 /// Runs what makes the engine ask for one memory, which will start from this image.
-pub(super) fn creating<R>(image: &Image, create: impl FnOnce() -> R) -> R {
+pub(super) fn creating<R>(image: &MemoryImage, create: impl FnOnce() -> R) -> R {
     NEXT.set(Some(image.clone()));
     let result = create();
     NEXT.take();
@@ -60,7 +60,7 @@ fn is_copied_on_write() -> io::Result<bool> {
     const PAGES: usize = 3;
     let mut file = OpenFile::new()?;
     file.write(0, &[1; PAGES * PAGE_BYTES])?;
-    let image = Image::of_source(Source::File(file.seal(PAGES * PAGE_BYTES)?), PAGES * PAGE_BYTES);
+    let image = MemoryImage::of_source(Source::File(file.seal(PAGES * PAGE_BYTES)?), PAGES * PAGE_BYTES);
     let mut reservation = Reservation::new(PAGES * PAGE_BYTES, 0)?;
     reservation.lay_out(&image, 0)?;
     // SAFETY: the layout made these bytes readable and writable, and nobody else knows the reservation.
@@ -88,7 +88,7 @@ struct Reservation {
     /// Bytes between the guards.
     reserved: usize,
     /// What is mapped; zero behind it.
-    image: Image,
+    image: MemoryImage,
     /// Bytes of the memory that can be accessed.
     accessible: usize,
     /// Whether a part of the image was copied and so would be lost with what was written.
@@ -124,7 +124,7 @@ impl Pool {
     /// A reservation of this size, laid out as the image says. Best is one that has that layout already.
     fn reservation(
         &self,
-        image: &Image,
+        image: &MemoryImage,
         least: usize,
         reserved: usize,
         guard: usize,
@@ -159,7 +159,7 @@ unsafe impl MemoryCreator for Pool {
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         let reserved = reserved.unwrap_or(minimum).next_multiple_of(PAGE_BYTES);
-        let image = NEXT.take().unwrap_or_else(|| Image::zero(minimum));
+        let image = NEXT.take().unwrap_or_else(|| MemoryImage::zero(minimum));
         if minimum.max(image.bytes()) > reserved {
             return Err(format!(
                 "a memory of {minimum} bytes does not fit the {reserved} that are reserved for one"
@@ -223,7 +223,7 @@ impl Reservation {
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let reservation =
-            Self { start, guard, reserved, image: Image::zero(0), accessible: 0, is_copied: false };
+            Self { start, guard, reserved, image: MemoryImage::zero(0), accessible: 0, is_copied: false };
         reservation.use_small_pages(0, reserved)?;
         Ok(reservation)
     }
@@ -253,7 +253,7 @@ impl Reservation {
     }
 
     /// Makes the memory hold the image, and zeros behind it up to `least` bytes. The reservation is clear.
-    fn lay_out(&mut self, image: &Image, least: usize) -> io::Result<()> {
+    fn lay_out(&mut self, image: &MemoryImage, least: usize) -> io::Result<()> {
         let accessible = least.max(image.bytes()).next_multiple_of(PAGE_BYTES);
         if self.image.is(image) && self.accessible == accessible {
             return Ok(());
@@ -276,7 +276,7 @@ impl Reservation {
             return Ok(());
         }
         // Nothing of it counts if a call below fails.
-        self.image = Image::zero(0);
+        self.image = MemoryImage::zero(0);
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         // SAFETY: the range lies in the reservation, and no memory uses that.
         unsafe { mmap_anonymous(self.at(0), length, ProtFlags::empty(), flags)? };
@@ -365,7 +365,7 @@ mod tests {
     const GUARD: usize = 64 << 10;
 
     /// A memory as the engine would have it.
-    fn memory(pool: &Pool, image: &Image) -> Box<dyn LinearMemory> {
+    fn memory(pool: &Pool, image: &MemoryImage) -> Box<dyn LinearMemory> {
         let kind = MemoryType::new(1, None);
         creating(image, || pool.new_memory(kind, 65_536, None, Some(RESERVED), GUARD)).unwrap()
     }
@@ -375,8 +375,8 @@ mod tests {
         unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), memory.byte_size()) }
     }
 
-    fn image(byte: u8) -> Image {
-        Image::of_data(65_536, &[(8192, &[byte; 4096])], Keeping::Mapped).unwrap()
+    fn image(byte: u8) -> MemoryImage {
+        MemoryImage::of_data(65_536, &[(8192, &[byte; 4096])], Keeping::Mapped).unwrap()
     }
 
     #[test]
@@ -401,9 +401,9 @@ mod tests {
     #[test]
     fn a_reservation_that_is_used_again_holds_nothing_of_the_process_before() {
         let (pool, first, second) = (Pool::new(), image(7), image(9));
-        let copied = Image::of_data(65_536, &[(8192, &[5; 4096])], Keeping::Copied).unwrap();
+        let copied = MemoryImage::of_data(65_536, &[(8192, &[5; 4096])], Keeping::Copied).unwrap();
         let mut starts = std::collections::BTreeSet::new();
-        for next in [&first, &first, &second, &copied, &copied, &first, &Image::zero(65_536), &copied] {
+        for next in [&first, &first, &second, &copied, &copied, &first, &MemoryImage::zero(65_536), &copied] {
             let mut memory = memory(&pool, next);
             let expected = {
                 let mut expected = vec![0; 65_536];
@@ -441,7 +441,7 @@ mod tests {
     fn a_snapshot_shares_what_was_not_written() {
         let memories = Memories::new(true);
         let pool = memories.mapped.clone().unwrap();
-        let base = Image::of_data(65_536, &[(0, &[3; 65_536])], Keeping::Mapped).unwrap();
+        let base = MemoryImage::of_data(65_536, &[(0, &[3; 65_536])], Keeping::Mapped).unwrap();
         let mut memory = memory(&pool, &base);
         memory.grow_to(3 * 65_536).unwrap();
         bytes(&mut *memory)[5000] = 1;
