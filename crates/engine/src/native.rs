@@ -155,7 +155,7 @@ impl Shared {
         let needs = postcard::from_bytes(file.needs()).ok()?;
         // SAFETY: somebody who could read the cache's secret, which only this user can, made exactly these bytes for this
         // key, and this program writes nothing else there than what `Module::serialize` gives.
-        let compiled = unsafe { Module::deserialize(&self.engine, file.code()) }.ok()?;
+        let compiled = unsafe { Module::deserialize_open_file(&self.engine, file.into_file()) }.ok()?;
         self.ready(&compiled, needs).ok()
     }
 

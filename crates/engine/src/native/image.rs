@@ -19,7 +19,7 @@ pub(super) const PAGE_BYTES: usize = 4096;
 
 /// Pieces of an image. Each is a mapping of its own in every process that starts from the image, and takes about a
 /// microsecond to make; the kernel grants a process of the host 65,530 mappings by default.
-const PIECES_MAXIMUM: usize = 64;
+const PIECES_MAXIMUM: usize = 256;
 
 /// Pages between two written runs that are copied along, since copying them is cheaper than one mapping more.
 const JOINED_PAGES: usize = 3;

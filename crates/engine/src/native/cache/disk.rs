@@ -2,21 +2,26 @@
 //!
 //! ```text
 //! secret        32 random bytes, readable by their owner alone
-//! KEY.module    magic "GHMODULE" | version u32 | key 32 | bytes of the needs u64 | bytes of the code u64
-//!               | BLAKE3 of everything else, keyed with the secret | needs (postcard) | code (wasmtime)
+//! KEY.module    code (wasmtime) | needs (postcard)
+//!               | magic "GHMODULE" | version u32 | key 32 | bytes of the code u64 | bytes of the needs u64
+//!               | BLAKE3 of everything else, keyed with the secret
 //! ```
 //!
 //! Code that is loaded is executed, so a file is opened only if somebody who can read the secret wrote exactly these bytes
 //! for exactly this key. Everything else is no error but a file that is not there: it is written anew. A file is written
-//! under another name and renamed when it is complete, so no reader sees a part of one.
+//! under another name and renamed when it is complete, and never changed, so no reader sees a part of one. The code comes
+//! first so that the engine can map the file itself. Who could change it after it was verified could have read the secret:
+//! nobody else may write to the directory.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
+
+use memmap2::Mmap;
 
 use super::Key;
 
@@ -25,7 +30,7 @@ const VERSION: u32 = 1;
 const SECRET: &str = "secret";
 const SECRET_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;
-const HEADER_BYTES: usize = MAGIC.len() + 4 + 32 + 8 + 8 + HASH_BYTES;
+const TRAILER_BYTES: usize = MAGIC.len() + 4 + 32 + 8 + 8 + HASH_BYTES;
 /// Larger files are none of ours.
 const FILE_BYTES_MAXIMUM: u64 = 1 << 30;
 /// Bytes of all files together. Beyond, those that were used longest ago are removed.
@@ -39,21 +44,24 @@ pub(in super::super) struct Disk {
     secret: [u8; SECRET_BYTES],
 }
 
-/// What a file holds.
+/// A file that is whole.
 pub(in super::super) struct Loaded {
-    bytes: Vec<u8>,
-    needs: usize,
+    file: File,
+    /// All of it.
+    map: Mmap,
+    /// Bytes of the code, with which it begins.
+    code: usize,
 }
 
 impl Loaded {
     /// What a host must know of the module, encoded.
     pub(in super::super) fn needs(&self) -> &[u8] {
-        &self.bytes[HEADER_BYTES..HEADER_BYTES + self.needs]
+        &self.map[self.code..self.map.len() - TRAILER_BYTES]
     }
 
-    /// The compiled module, serialized.
-    pub(in super::super) fn code(&self) -> &[u8] {
-        &self.bytes[HEADER_BYTES + self.needs..]
+    /// The file, which begins with the compiled module, serialized.
+    pub(in super::super) fn into_file(self) -> File {
+        self.file
     }
 }
 
@@ -75,7 +83,7 @@ impl Disk {
                 let mut secret = [0; SECRET_BYTES];
                 getrandom::fill(&mut secret).map_err(io::Error::other)?;
                 let incomplete = directory.join(incomplete_name("secret"));
-                write_new(&incomplete, &[&secret])?;
+                write_new(&incomplete, &secret)?;
                 // Unlike a rename, a link never takes the place of what another process made meanwhile.
                 let linked = fs::hard_link(&incomplete, &path);
                 fs::remove_file(&incomplete)?;
@@ -96,25 +104,26 @@ impl Disk {
         if length > FILE_BYTES_MAXIMUM {
             return None;
         }
-        let mut bytes = Vec::with_capacity(length as usize);
-        (&file).take(length).read_to_end(&mut bytes).ok()?;
-        let needs = self.check(&bytes, key)?;
+        // SAFETY: nobody changes the file: this program renames a complete one to its place, and no other user may write
+        // to the directory.
+        let map = unsafe { Mmap::map(&file) }.ok()?;
+        let code = self.check(&map, key)?;
         // Best effort: only the order in which files are removed depends on it.
         let _ = file.set_modified(SystemTime::now());
-        Some(Loaded { bytes, needs })
+        Some(Loaded { file, map, code })
     }
 
-    /// The length of the needs, when the file is whole and ours.
+    /// The length of the code, when the file is whole and ours.
     fn check(&self, bytes: &[u8], key: &Key) -> Option<usize> {
-        let (header, content) = bytes.split_at_checked(HEADER_BYTES)?;
-        let (start, hash) = header.split_at(HEADER_BYTES - HASH_BYTES);
-        let needs = u64::from_le_bytes(start[44..52].try_into().ok()?);
-        let code = u64::from_le_bytes(start[52..60].try_into().ok()?);
-        let is_expected = start == header_start(key, needs, code)
-            && needs.checked_add(code) == Some(content.len() as u64)
+        let (content, trailer) = bytes.split_at_checked(bytes.len().checked_sub(TRAILER_BYTES)?)?;
+        let (start, hash) = trailer.split_at(TRAILER_BYTES - HASH_BYTES);
+        let code = u64::from_le_bytes(start[44..52].try_into().ok()?);
+        let needs = u64::from_le_bytes(start[52..60].try_into().ok()?);
+        let is_expected = start == trailer_start(key, code, needs)
+            && code.checked_add(needs) == Some(content.len() as u64)
             // Compared in constant time.
-            && self.hash(start, &[content]) == blake3::Hash::from_slice(hash).ok()?;
-        if is_expected { usize::try_from(needs).ok() } else { None }
+            && self.hash(&bytes[..bytes.len() - HASH_BYTES]) == blake3::Hash::from_slice(hash).ok()?;
+        if is_expected { usize::try_from(code).ok() } else { None }
     }
 
     /// Writes the file of this key.
@@ -122,11 +131,15 @@ impl Disk {
     /// # Errors
     /// When the directory cannot be written. What was there is there still.
     pub(in super::super) fn store(&self, key: &Key, needs: &[u8], code: &[u8]) -> io::Result<()> {
-        let start = header_start(key, needs.len() as u64, code.len() as u64);
-        let hash = self.hash(&start, &[needs, code]);
+        let mut bytes = Vec::with_capacity(code.len() + needs.len() + TRAILER_BYTES);
+        bytes.extend_from_slice(code);
+        bytes.extend_from_slice(needs);
+        bytes.extend_from_slice(&trailer_start(key, code.len() as u64, needs.len() as u64));
+        let hash = self.hash(&bytes);
+        bytes.extend_from_slice(hash.as_bytes());
         let incomplete = self.directory.join(incomplete_name("module"));
-        let written = write_new(&incomplete, &[&start, hash.as_bytes(), needs, code])
-            .and_then(|()| fs::rename(&incomplete, self.path(key)));
+        let written =
+            write_new(&incomplete, &bytes).and_then(|()| fs::rename(&incomplete, self.path(key)));
         if written.is_err() {
             let _ = fs::remove_file(&incomplete);
         }
@@ -138,13 +151,9 @@ impl Disk {
         self.directory.join(format!("{}.module", blake3::Hash::from_bytes(*key).to_hex()))
     }
 
-    fn hash(&self, start: &[u8], parts: &[&[u8]]) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(start);
-        for part in parts {
-            hasher.update(part);
-        }
-        hasher.finalize()
+    /// On all processors: a file has some megabytes, and a program may be waiting for it to start.
+    fn hash(&self, bytes: &[u8]) -> blake3::Hash {
+        blake3::Hasher::new_keyed(&self.secret).update_rayon(bytes).finalize()
     }
 
     /// Removes files until the others have no more than so many bytes, and incomplete files that nobody writes any more.
@@ -176,12 +185,13 @@ impl Disk {
     }
 }
 
-fn header_start(key: &Key, needs: u64, code: u64) -> Vec<u8> {
+/// The trailer but for the hash.
+fn trailer_start(key: &Key, code: u64, needs: u64) -> Vec<u8> {
     let mut start = MAGIC.to_vec();
     start.extend_from_slice(&VERSION.to_le_bytes());
     start.extend_from_slice(key);
-    start.extend_from_slice(&needs.to_le_bytes());
     start.extend_from_slice(&code.to_le_bytes());
+    start.extend_from_slice(&needs.to_le_bytes());
     start
 }
 
@@ -193,7 +203,7 @@ fn incomplete_name(what: &str) -> String {
 }
 
 /// Writes a file that is not there yet, down to the disk.
-fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -206,9 +216,7 @@ fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         fs::remove_file(path)?;
         options.open(path)
     })?;
-    for part in parts {
-        file.write_all(part)?;
-    }
+    file.write_all(bytes)?;
     file.sync_all()
 }
 
@@ -258,6 +266,10 @@ mod tests {
         (directory, disk)
     }
 
+    fn code(loaded: &Loaded) -> &[u8] {
+        &loaded.map[..loaded.code]
+    }
+
     fn names(disk: &Disk) -> Vec<String> {
         let entries = fs::read_dir(&disk.directory).unwrap();
         let mut names: Vec<_> =
@@ -273,7 +285,7 @@ mod tests {
         for disk in [&disk, &again] {
             let loaded = disk.load(&KEY).unwrap();
             assert_eq!(loaded.needs(), b"needs");
-            assert_eq!(loaded.code(), [9; 5000]);
+            assert_eq!(code(&loaded), [9; 5000]);
         }
         assert!(disk.load(&[4; 32]).is_none());
         assert_eq!(names(&disk).len(), 2);
@@ -284,8 +296,8 @@ mod tests {
         let (_directory, disk) = stored();
         let path = disk.path(&KEY);
         let whole = fs::read(&path).unwrap();
-        let places = (0..HEADER_BYTES + 50).chain((HEADER_BYTES + 50..whole.len()).step_by(97));
-        for place in places.chain([whole.len() - 1]) {
+        let end = whole.len() - TRAILER_BYTES - 50;
+        for place in (0..end).step_by(97).chain(end..whole.len()) {
             let mut changed = whole.clone();
             changed[place] ^= 1 << (place % 8);
             fs::write(&path, changed).unwrap();
@@ -300,7 +312,7 @@ mod tests {
         let (_directory, disk) = stored();
         let path = disk.path(&KEY);
         let whole = fs::read(&path).unwrap();
-        for length in (0..HEADER_BYTES + 20).chain([whole.len() - 1]) {
+        for length in (0..TRAILER_BYTES + 20).chain([whole.len() - 1]) {
             fs::write(&path, &whole[..length]).unwrap();
             assert!(disk.load(&KEY).is_none(), "{length} bytes");
         }
@@ -331,7 +343,7 @@ mod tests {
                 });
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        assert_eq!(disk.load(&KEY).unwrap().code(), [9; 5000]);
+                        assert_eq!(code(&disk.load(&KEY).unwrap()), [9; 5000]);
                     }
                 });
             }
