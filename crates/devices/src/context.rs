@@ -9,7 +9,7 @@ use rand_chacha::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{DeviceReport, LogLine};
+use crate::{DeviceReport, LogLine, files::Files, host::Link, stdio::Stdio, wasi::Program};
 
 /// What a process's random stream starts from.
 pub type RandomSeed = [u8; 32];
@@ -59,6 +59,29 @@ pub enum DeviceError {
         /// The limit, in bytes.
         limit: u32,
     },
+    /// More queued bytes than [`StdioLimits::queued_bytes`](crate::StdioLimits::queued_bytes).
+    #[error("standard input has room for {limit} bytes")]
+    StdinFull {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// More bytes of answers than [`HostLimits::answer_bytes`](crate::HostLimits::answer_bytes).
+    #[error("the step took more than {limit} bytes from its host")]
+    TooManyHostBytes {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A replayed step asked the host for more than the recording holds.
+    #[error("the step asked its host for more than the recording holds")]
+    RecordingEnded,
+    /// A replayed step asked the host for something else than the recording holds.
+    #[error("the step asked its host for {expected}, and the recording holds {found}")]
+    RecordingDiffers {
+        /// What was asked for.
+        expected: &'static str,
+        /// What the recording holds.
+        found: &'static str,
+    },
 }
 
 /// The private devices of one process. See the crate's page for its life.
@@ -71,6 +94,10 @@ pub struct Context {
     logs_dropped: u64,
     events: Vec<Vec<u8>>,
     event_bytes: u32,
+    pub(crate) link: Link,
+    pub(crate) stdio: Stdio,
+    pub(crate) files: Files,
+    pub(crate) program: Program,
 }
 
 impl Context {
@@ -89,6 +116,10 @@ impl Context {
             logs_dropped: 0,
             events: Vec::new(),
             event_bytes: 0,
+            link: Link::default(),
+            stdio: Stdio::default(),
+            files: Files::default(),
+            program: Program::new(clock_nanoseconds),
         }
     }
 
@@ -162,7 +193,8 @@ impl Context {
 
     /// Takes what else the devices did in the step.
     pub fn take_report(&mut self) -> DeviceReport {
-        DeviceReport::default()
+        let (output, error) = self.stdio.take_reports();
+        DeviceReport { answers: self.link.take_answers(), output, error, files: self.files.accesses.take() }
     }
 
     /// Takes the step's events; the next step starts with none.

@@ -5,6 +5,7 @@ use alloc::vec;
 use crate::{
     Call, HostFunction, Stop,
     ValueType::{self, I32, I64},
+    host,
     import::Handler,
 };
 
@@ -17,6 +18,7 @@ pub(crate) const FUNCTIONS: &[HostFunction] = &[
     function("random_fill", &[I32, I32], None, random_fill),
     function("log", &[I32, I32, I32], None, log),
     function("emit", &[I32, I32], None, emit),
+    function("take_answer", &[I32, I32], None, host::take_answer),
     function("fail", &[I32, I32], None, fail),
 ];
 
@@ -86,7 +88,7 @@ fn fail(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
 }
 
 /// The first two arguments, as pointer and length.
-fn two(arguments: &[u64]) -> [u32; 2] {
+pub(crate) fn two(arguments: &[u64]) -> [u32; 2] {
     match arguments {
         [pointer, length, ..] => [*pointer as u32, *length as u32],
         _ => [0; 2],
