@@ -14,6 +14,10 @@
 //!
 //! What a guest may import is described in the files of the devices: `own.rs`, `clock.rs`, `timer.rs`, `input/mod.rs`,
 //! `display/mod.rs`, `audio/mod.rs`, `hud.rs`.
+//! - [`Host`]: what the host contributes during a step and observes: [`FileRequest`], [`FileAnswer`], [`OutputStream`];
+//!   every [`HostAnswer`] is recorded, and a recording takes the host's place.
+//! - [`FileLimits`], [`FileReport`], [`Metadata`], [`FileError`]: the files of a process; [`StdioLimits`], [`OutputReport`]: its
+//!   standard streams. Programs use both through WASI preview 1.
 //!
 //! **Invariant:** nothing here reads a clock, an entropy source or a file of the host. Two contexts with the same
 //! seed, clock, input and calls give the same bytes everywhere. Whoever observes (reads frames, records audio, looks
@@ -36,6 +40,8 @@ mod context;
 mod display;
 mod event;
 mod hud;
+mod files;
+mod host;
 mod import;
 mod input;
 mod json;
@@ -44,10 +50,12 @@ mod own;
 mod setup;
 mod queue;
 mod saved;
+mod stdio;
 mod step;
 #[cfg(test)]
 mod testing;
 mod timer;
+mod wasi;
 
 #[cfg(feature = "wav")]
 pub use audio::WavWriter;
@@ -57,6 +65,13 @@ pub use context::{Context, ContextLimits, DeviceError, LOG_LEVEL_MAXIMUM, Random
 pub use display::{Frame, FrameInfo, FrameLayout, FrameReader, PALETTE_BYTES, PixelFormat};
 pub use event::{DeviceEvent, HudChange, MemoryAccess};
 pub use hud::{HudKind, HudOverlay, HudShape, HudSignal};
+pub use files::{
+    DirectoryItem, FileAccess, FileError, FileKind, FileLimits, FileOperation, FileReport, Metadata,
+    SavedContent, SavedDescriptor, SavedFiles, SavedNode, SavedObject, TimeChange,
+};
+pub use host::{
+    FileAnswer, FileRequest, HOST_MODULE, Host, HostAnswer, HostLimits, OpenOptions, OutputStream,
+};
 pub use import::{Call, FUEL_PER_BYTE, Guest, Handler, HostFunction, Stop, ValueType, find, functions};
 pub use input::{
     AXIS_MAXIMUM, Action, GAMEPAD_AXES, GAMEPAD_BUTTONS, GAMEPADS, GamepadState, INPUT_STATE_BYTES, Input,
@@ -69,4 +84,6 @@ pub use own::MODULE;
 pub use setup::{DeviceInput, MountPoint, Setup};
 pub use queue::RECORD_BYTES;
 pub use saved::{RestoreError, SAVED_CONTEXT_VERSION, SavedContext};
+pub use stdio::{OutputReport, StdioLimits};
 pub use step::{DeviceReport, LogLine, StepCall, StepOutcome, StepReport, TrapKind};
+pub use wasi::WASI_MODULE;

@@ -6,7 +6,11 @@
 //! **Invariant:** what is restored was checked in full before: a context from a file that was tampered with is refused,
 //! or is one to which a process could have come within its limits.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -14,7 +18,15 @@ use thiserror::Error;
 
 use crate::{
     Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed, audio::AudioState,
-    clock::Clock, display::SavedDisplay, event::Noted, hud::Hud, queue::Queue,
+    clock::Clock,
+    display::SavedDisplay,
+    event::Noted,
+    files::{Files, SavedFiles},
+    host::Link,
+    hud::Hud,
+    queue::Queue,
+    stdio::{SavedStdio, Stdio},
+    wasi::Program,
 };
 
 /// The version of what [`SavedContext::encode`] writes.
@@ -37,6 +49,9 @@ pub struct SavedContext {
     display: Option<SavedDisplay>,
     audio: Option<AudioState>,
     hud: Option<Box<Hud>>,
+    program: Program,
+    stdio: SavedStdio,
+    files: SavedFiles,
 }
 
 /// Why saved devices are not taken over.
@@ -110,6 +125,9 @@ impl Context {
             display: self.display.as_ref().map(|display| display.save()),
             audio: self.audio.as_ref().map(|audio| audio.save()),
             hud: self.hud.clone(),
+            program: self.program.clone(),
+            stdio: self.stdio.save(),
+            files: self.save_files(),
         }
     }
 
@@ -134,7 +152,7 @@ impl Context {
         let mut random = ChaCha8Rng::from_seed(saved.random_seed);
         random.set_word_pos(saved.random_words);
         let event_bytes = saved.events.iter().map(|event| event.len() as u32).sum();
-        Ok(Self {
+        let mut context = Self {
             clock: saved.clock,
             random,
             limits,
@@ -147,7 +165,13 @@ impl Context {
             display,
             audio,
             hud: saved.hud,
-        })
+            link: Link::default(),
+            stdio: Stdio::restore(saved.stdio).map_err(impossible)?,
+            files: Files::default(),
+            program: saved.program,
+        };
+        context.restore_files(&saved.files).map_err(|error| impossible(error.to_string()))?;
+        Ok(context)
     }
 }
 

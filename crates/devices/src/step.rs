@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DeviceEvent;
+use crate::{DeviceEvent, FileReport, HostAnswer, OutputReport};
 
 /// What one step of a process runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,6 +57,14 @@ pub struct DeviceReport {
     pub events: Vec<DeviceEvent>,
     /// Events over [`crate::ContextLimits::device_events`], which are not among them.
     pub events_dropped: u64,
+    /// What the host answered, in order: what [`Context::replay`](crate::Context::replay) answers from.
+    pub answers: Vec<HostAnswer>,
+    /// What was written to standard output.
+    pub output: OutputReport,
+    /// What was written to standard error.
+    pub error: OutputReport,
+    /// Which files were used.
+    pub files: FileReport,
 }
 
 /// How a step ended.
