@@ -39,17 +39,17 @@ mod clock;
 mod context;
 mod display;
 mod event;
-mod hud;
 mod files;
 mod host;
+mod hud;
 mod import;
 mod input;
 mod json;
 mod memory;
 mod own;
-mod setup;
 mod queue;
 mod saved;
+mod setup;
 mod stdio;
 mod step;
 #[cfg(test)]
@@ -64,7 +64,6 @@ pub use clock::ClockScale;
 pub use context::{Context, ContextLimits, DeviceError, LOG_LEVEL_MAXIMUM, RandomSeed};
 pub use display::{Frame, FrameInfo, FrameLayout, FrameReader, PALETTE_BYTES, PixelFormat};
 pub use event::{DeviceEvent, HudChange, MemoryAccess};
-pub use hud::{HudKind, HudOverlay, HudShape, HudSignal};
 pub use files::{
     DirectoryItem, FileAccess, FileError, FileKind, FileLimits, FileOperation, FileReport, Metadata,
     SavedContent, SavedDescriptor, SavedFiles, SavedNode, SavedObject, TimeChange,
@@ -72,6 +71,7 @@ pub use files::{
 pub use host::{
     FileAnswer, FileRequest, HOST_MODULE, Host, HostAnswer, HostLimits, OpenOptions, OutputStream,
 };
+pub use hud::{HudKind, HudOverlay, HudShape, HudSignal};
 pub use import::{Call, FUEL_PER_BYTE, Guest, Handler, HostFunction, Stop, ValueType, find, functions};
 pub use input::{
     AXIS_MAXIMUM, Action, GAMEPAD_AXES, GAMEPAD_BUTTONS, GAMEPADS, GamepadState, INPUT_STATE_BYTES, Input,
@@ -81,9 +81,9 @@ pub use input::{
 pub use json::FieldError;
 pub use memory::{MemoryDevice, MemoryError, ProcessMemory};
 pub use own::MODULE;
-pub use setup::{DeviceInput, MountPoint, Setup};
 pub use queue::RECORD_BYTES;
 pub use saved::{RestoreError, SAVED_CONTEXT_VERSION, SavedContext};
+pub use setup::{ActError, DeviceInput, MountPoint, Setup};
 pub use stdio::{OutputReport, StdioLimits};
 pub use step::{DeviceReport, LogLine, StepCall, StepOutcome, StepReport, TrapKind};
 pub use wasi::WASI_MODULE;

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed, audio::AudioState,
+    Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed,
+    audio::AudioState,
     clock::Clock,
     display::SavedDisplay,
     event::Noted,
