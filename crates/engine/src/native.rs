@@ -298,7 +298,8 @@ impl Machine for Wasmtime {
         snapshot.check(needs, &limits)?;
         self.0.check_reservation(&limits)?;
         let alive = self.0.admit()?;
-        let guest = self.0.start(&module.0, snapshot.memory())?;
+        let image = self.0.memories.for_use(snapshot.memory());
+        let guest = self.0.start(&module.0, image)?;
         let process = Process::restored(guest, needs.clone(), &limits, snapshot.registers())?;
         Ok(WasmtimeInstance { process, _alive: alive })
     }
