@@ -12,8 +12,9 @@
 //! - [`signature::verify`]: whether a module was signed with a key.
 //! - [`ModuleError`]: why a module cannot run; [`SnapshotError`]: why a saved process cannot continue.
 //!
-//! What a step does (`step`), when it gets fuel (`budget`), what is saved of it (`snapshot`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
-//! written once; an engine only gives calls, memory and globals.
+//! What a step does (`step`), when it gets fuel (`budget`), what is kept of it (`snapshot`) and how a stopped one is
+//! described (`trap`) is written once, as is what the functions do that a guest imports (`glasshouse_devices`); an engine
+//! only gives calls, memory, tables and globals.
 //!
 //! **Invariant:** whatever a module does when it runs, a step ends with a report: never a panic, never a wait without
 //! end. And the report (outcome, fuel, memory, log, events) depends on the module, the call and the context alone: not
@@ -21,7 +22,6 @@
 
 pub mod abi;
 mod budget;
-mod devices;
 mod error;
 mod machine;
 pub mod rewrite;
@@ -38,7 +38,7 @@ pub mod native;
 
 #[cfg(target_arch = "wasm32")]
 pub use browser::BrowserMachine as HostMachine;
-pub use budget::{Interrupt, SLICE, StepLimits};
+pub use budget::{Interrupt, Interruption, SLICE, StepLimits};
 pub use error::ModuleError;
 pub use machine::{DEFAULT_FUEL, Instance, InstanceLimits, Machine, PAGE_BYTES};
 #[cfg(not(target_arch = "wasm32"))]

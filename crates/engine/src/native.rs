@@ -262,6 +262,8 @@ impl Machine for Wasmtime {
     type Image = MemoryImage;
     type Instance = WasmtimeInstance;
 
+    const KEEPS_MODULES: bool = true;
+
     fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
         self.compile_known(blake3::hash(module).as_bytes(), module)
     }

@@ -10,7 +10,7 @@ use crate::{
     abi::{self, Account},
     budget::Budget,
     step::Guest,
-    trap::{Failure, GuestTrap, StepTrap, Stop},
+    trap::{Failure, GuestTrap, StepTrap},
 };
 
 /// An instance and what it keeps.
@@ -89,13 +89,12 @@ impl Guest for WasmtimeGuest {
 
 /// Why a call into the guest failed.
 fn failure(error: wasmtime::Error) -> Failure {
-    let error = match error.downcast::<Stop>() {
-        Ok(stop) => return Failure::Stopped(stop),
+    let error = match error.downcast::<StepTrap>() {
+        Ok(trap) => return Failure::Stopped(trap),
         Err(error) => error,
     };
     let Some(trap) = error.downcast_ref::<Trap>() else {
-        let trap = StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}"));
-        return Failure::Stopped(trap.into());
+        return Failure::Stopped(StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}")));
     };
     Failure::Guest(match trap {
         Trap::UnreachableCodeReached => GuestTrap::Unreachable,
@@ -104,6 +103,6 @@ fn failure(error: wasmtime::Error) -> Failure {
         Trap::IndirectCallToNull | Trap::BadSignature => GuestTrap::IndirectCall,
         Trap::IntegerDivisionByZero => GuestTrap::DivideByZero,
         Trap::IntegerOverflow | Trap::BadConversionToInteger => GuestTrap::DoesNotFit,
-        _ => return Failure::Stopped(StepTrap::engine().into()),
+        _ => return Failure::Stopped(StepTrap::engine()),
     })
 }

@@ -2,11 +2,14 @@
 //! with a bound on memories below what they can address. The list in `cases` runs on any
 //! [`glasshouse_engine::Machine`]; `web/tests/conformance` is the same list in a browser.
 
+mod budget;
 mod cases;
 mod fixture;
 mod fuel;
+mod kinds;
 mod numbers;
 mod recording;
+mod snapshots;
 
 use glasshouse_engine::native::{EngineConfig, Profile, Wasmtime};
 
