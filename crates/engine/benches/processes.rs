@@ -165,7 +165,8 @@ fn load() {
     println!("module of {} bytes: compiled in {compiled:.2?}, {file} bytes on disk", bytes.len());
 
     let engine = Engine::new(&Config::new()).expect("wasmtime runs here");
-    let code = Module::from_binary(&engine, &bytes).expect("a good module").serialize().expect("it is compiled");
+    let code =
+        Module::from_binary(&engine, &bytes).expect("a good module").serialize().expect("it is compiled");
     let path = directory.path().join("bare");
     fs::write(&path, &code).expect("a folder that can be written");
     // A runtime knows the hashes of its modules.
@@ -176,7 +177,9 @@ fn load() {
     compare("load from disk, verified", "bare wasmtime, mapping the file", medians(ours, mapped));
     // SAFETY: the file was written above.
     let copied = || {
-        time(|| unsafe { Module::deserialize(&engine, fs::read(&path).expect("it is there")) }.expect("compiled"))
+        time(|| {
+            unsafe { Module::deserialize(&engine, fs::read(&path).expect("it is there")) }.expect("compiled")
+        })
     };
     compare("load from disk, verified", "bare wasmtime, reading the file", medians(ours, copied));
 }
@@ -189,7 +192,8 @@ fn snapshots(machine: &Wasmtime) {
     let mut filled = machine.instantiate(&module, limits).expect("it starts");
     step(&mut filled, "fill");
     let base = filled.snapshot().expect("it can be snapshotted");
-    let restore = |snapshot: &Snapshot<MemoryImage>| machine.restore(&module, snapshot, limits).expect("it fits");
+    let restore =
+        |snapshot: &Snapshot<MemoryImage>| machine.restore(&module, snapshot, limits).expect("it fits");
     let whole = || time(|| filled.snapshot().expect("it can be snapshotted"));
     let mut source = vec![1_u8; 16 << 20];
     let mut copy = || {
@@ -197,7 +201,9 @@ fn snapshots(machine: &Wasmtime) {
         time(|| std::hint::black_box(source.clone()))
     };
     compare("snapshot of 16 MiB, all written", "a copy", medians(whole, &mut copy));
-    for (entry, what) in [("touch", "1 MiB in one place"), ("scatter", "64 pages far apart"), ("rest", "nothing")] {
+    for (entry, what) in
+        [("touch", "1 MiB in one place"), ("scatter", "64 pages far apart"), ("rest", "nothing")]
+    {
         let ours = || {
             let mut instance = restore(&base);
             step(&mut instance, entry);
@@ -302,7 +308,8 @@ fn generated(functions: usize) -> Vec<u8> {
     let mut body = String::new();
     for index in 0..functions {
         let callee = (index + 1) % functions;
-        write!(body, "(func $f{index} (param i32 i32) (result i32) (local i32 f64)").expect("strings take text");
+        write!(body, "(func $f{index} (param i32 i32) (result i32) (local i32 f64)")
+            .expect("strings take text");
         for part in 0..6 {
             write!(
                 body,

@@ -42,6 +42,9 @@ pub trait Machine {
     /// One process's memory, tables and globals.
     type Instance: Instance<Image = Self::Image>;
 
+    /// Whether the machine keeps what it has compiled, so that [`Machine::compile_known`] is fast the second time.
+    const KEEPS_MODULES: bool = false;
+
     /// Validates, rewrites and compiles a module.
     ///
     /// # Errors

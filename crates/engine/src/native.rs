@@ -262,6 +262,8 @@ impl Machine for Wasmtime {
     type Image = MemoryImage;
     type Instance = WasmtimeInstance;
 
+    const KEEPS_MODULES: bool = true;
+
     fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
         self.compile_known(blake3::hash(module).as_bytes(), module)
     }
@@ -298,7 +300,8 @@ impl Machine for Wasmtime {
         snapshot.check(needs, &limits)?;
         self.0.check_reservation(&limits)?;
         let alive = self.0.admit()?;
-        let guest = self.0.start(&module.0, snapshot.memory())?;
+        let image = self.0.memories.for_use(snapshot.memory());
+        let guest = self.0.start(&module.0, image)?;
         let process = Process::restored(guest, needs.clone(), &limits, snapshot.registers())?;
         Ok(WasmtimeInstance { process, _alive: alive })
     }

@@ -130,3 +130,119 @@ const INTERPRETER: &str = match (cfg!(target_pointer_width = "64"), cfg!(target_
     (false, true) => "pulley32",
     (false, false) => "pulley32be",
 };
+
+#[cfg(test)]
+mod tests {
+    use std::{string::String, vec::Vec};
+
+    use wasmtime::{Engine, Instance, Module, Store, Trap};
+
+    use super::*;
+
+    /// The engine of each profile, as every machine has it.
+    fn engines() -> impl Iterator<Item = Engine> {
+        [Profile::Development, Profile::Production, Profile::Interpreter].into_iter().map(|profile| {
+            let config = EngineConfig { profile, ..EngineConfig::deterministic() };
+            Engine::new(&config.engine(&Memories::new(true)).unwrap()).unwrap()
+        })
+    }
+
+    /// Without the rewriting pass, which would refuse much of this or settle it.
+    fn module(engine: &Engine, fields: &str) -> wasmtime::Result<Module> {
+        Module::new(engine, wat::parse_str(std::format!("(module {fields})")).unwrap())
+    }
+
+    #[test]
+    fn whatever_could_differ_between_hosts_or_runs_is_no_part_of_the_engine() {
+        for engine in engines() {
+            assert!(module(&engine, "(memory 1)").is_ok());
+            for fields in [
+                "(memory 1 1 shared)",
+                "(memory 1) (func (drop (i32.atomic.load (i32.const 0))))",
+                "(func (param v128 v128) (result v128) (f32x4.relaxed_min (local.get 0) (local.get 1)))",
+                "(memory i64 1)",
+                "(memory 1) (memory 1)",
+                "(func $f (return_call $f))",
+                "(tag)",
+                "(type (struct))",
+            ] {
+                assert!(module(&engine, fields).is_err(), "{fields}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_engine_counts_no_fuel_and_no_epochs_of_its_own() {
+        for engine in engines() {
+            let module = module(
+                &engine,
+                r#"(func (export "run") (param i32)
+                    (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))"#,
+            );
+            let mut store = Store::new(&engine, ());
+            assert!(store.get_fuel().is_err());
+            let instance = Instance::new(&mut store, &module.unwrap(), &[]).unwrap();
+            let run = instance.get_typed_func::<i32, ()>(&mut store, "run").unwrap();
+            engine.increment_epoch();
+            engine.increment_epoch();
+            assert!(run.call(&mut store, 1000).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_native_stack_is_bounded_below_the_counted_limit() {
+        for engine in engines() {
+            let module = module(&engine, r#"(func $f (export "run") (call $f))"#).unwrap();
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+            let trap = run.call(&mut store, ()).unwrap_err();
+            assert_eq!(trap.downcast_ref::<Trap>(), Some(&Trap::StackOverflow));
+        }
+    }
+
+    #[test]
+    fn a_memory_never_outgrows_its_reservation_and_never_moves() {
+        for copy_on_write in [true, false] {
+            let config = EngineConfig {
+                memory_reservation_bytes: 2 << 20,
+                copy_on_write,
+                ..EngineConfig::deterministic()
+            };
+            let engine = Engine::new(&config.engine(&Memories::new(copy_on_write)).unwrap()).unwrap();
+            let module = module(&engine, r#"(memory (export "memory") 1)"#).unwrap();
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let memory = instance.get_memory(&mut store, "memory").unwrap();
+            let start = memory.data_ptr(&store);
+            assert!(memory.grow(&mut store, 31).is_ok());
+            assert!(memory.grow(&mut store, 1).is_err());
+            assert_eq!(memory.data_ptr(&store), start);
+        }
+    }
+
+    #[test]
+    fn the_interpreter_makes_no_native_code() {
+        let targets: Vec<String> = engines()
+            .map(|engine| {
+                let code = module(&engine, "(func)").unwrap().serialize().unwrap();
+                // The machine for which an ELF file is, in its header; wasmtime has none of its own for Pulley.
+                std::format!("{:?}", &code[18..20])
+            })
+            .collect();
+        assert_eq!(targets[0], targets[1]);
+        assert_ne!(targets[1], targets[2]);
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_the_documentation_names() {
+        let config = EngineConfig::default();
+        assert_eq!(config, EngineConfig::deterministic());
+        assert_eq!(config.profile, Profile::Production);
+        assert_eq!(config.memory_reservation_bytes, 4 << 30);
+        assert_eq!(config.cache_bytes, 256 << 20);
+        assert_eq!(config.cache_directory, None);
+        assert_eq!(config.instances, 10_000);
+        assert_eq!(crate::DEFAULT_FUEL, 100_000_000_000);
+    }
+}

@@ -9,7 +9,16 @@
 //! written. **Invariant:** a source that an image still uses is more than [`KEEP_FACTOR`] times as large as all newer
 //! ones together, so an image has few sources, however often a process was snapshotted, restored and run on.
 
-use std::{io, string::ToString, sync::Arc, vec, vec::Vec};
+use std::{
+    io,
+    string::ToString,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    vec,
+    vec::Vec,
+};
 
 use super::memory::{Keeping, Writer};
 use crate::{SnapshotError, snapshot::Image};
@@ -17,9 +26,16 @@ use crate::{SnapshotError, snapshot::Image};
 /// Bytes of a page of an image. Hosts whose pages are larger do not map images.
 pub(super) const PAGE_BYTES: usize = 4096;
 
-/// Pieces of an image. Each is a mapping of its own in every process that starts from the image, and takes about a
-/// microsecond to make; the kernel grants a process of the host 65,530 mappings by default.
+/// Pieces of an image. Each is a mapping of its own in every process that starts from the image, and takes some
+/// microseconds to make; the kernel grants a process of the host 65,530 mappings by default.
 const PIECES_MAXIMUM: usize = 256;
+
+/// Pieces of an image from which many processes start. Making one piece of more pays after [`MANY_USES`].
+const PIECES_FEW: usize = 16;
+
+/// So many times an image of many pieces is used as it is: writing one of 16 MiB anew costs as much as mapping its pieces
+/// some ten times.
+const MANY_USES: u32 = 8;
 
 /// Pages between two written runs that are copied along, since copying them is cheaper than one mapping more.
 const JOINED_PAGES: usize = 3;
@@ -40,6 +56,16 @@ struct Content {
     bytes: usize,
     /// Ascending and apart from each other; everything else is zero.
     pieces: Vec<Piece>,
+    /// How many processes started from it.
+    uses: AtomicU32,
+    /// The same in one piece, once there were many.
+    flat: OnceLock<MemoryImage>,
+}
+
+impl Content {
+    fn new(bytes: usize, pieces: Vec<Piece>) -> Self {
+        Self { bytes, pieces, uses: AtomicU32::new(0), flat: OnceLock::new() }
+    }
 }
 
 /// A run of whole pages.
@@ -105,14 +131,14 @@ impl Piece {
 impl MemoryImage {
     /// A memory of this many bytes, all zero.
     pub(super) fn zero(bytes: usize) -> Self {
-        Self(Arc::new(Content { bytes: whole_pages(bytes), pieces: Vec::new() }))
+        Self(Arc::new(Content::new(whole_pages(bytes), Vec::new())))
     }
 
     /// A memory that is this source, of this many bytes.
     #[cfg(target_os = "linux")]
     pub(super) fn of_source(source: Source, bytes: usize) -> Self {
         let piece = Piece { start: 0, length: bytes, source: Arc::new(source), offset: 0 };
-        Self(Arc::new(Content { bytes, pieces: vec![piece] }))
+        Self(Arc::new(Content::new(bytes, vec![piece])))
     }
 
     /// A memory of this many bytes with these segments copied into it, in their order. All of them lie in it.
@@ -134,7 +160,7 @@ impl MemoryImage {
                 _ => joined.push((start, end)),
             }
         }
-        if let ([(start, _), .., (_, end)], true) = (joined.as_slice(), joined.len() > PIECES_MAXIMUM) {
+        if let ([(start, _), .., (_, end)], true) = (joined.as_slice(), joined.len() > PIECES_FEW) {
             joined = vec![(*start, *end)];
         }
         let mut places = Vec::with_capacity(joined.len());
@@ -155,7 +181,7 @@ impl MemoryImage {
             source: Arc::clone(&source),
             offset,
         });
-        Ok(Self(Arc::new(Content { bytes: whole_pages(bytes), pieces: pieces.collect() })))
+        Ok(Self(Arc::new(Content::new(whole_pages(bytes), pieces.collect()))))
     }
 
     /// Bytes of the memory.
@@ -171,6 +197,44 @@ impl MemoryImage {
     /// Whether these are one and the same image, not only equal ones.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The image for one more process to start from: this one, or the same in one piece.
+    pub(super) fn for_use(&self, keeping: Keeping) -> &Self {
+        if self.pieces().len() <= PIECES_FEW || keeping == Keeping::Copied {
+            return self;
+        }
+        if let Some(flat) = self.0.flat.get() {
+            return flat;
+        }
+        if self.0.uses.fetch_add(1, Ordering::Relaxed) != MANY_USES {
+            return self;
+        }
+        // If there is no room for it, it stays as it is.
+        match self.flatten(keeping) {
+            Ok(flat) => self.0.flat.get_or_init(|| flat),
+            Err(_) => self,
+        }
+    }
+
+    fn flatten(&self, keeping: Keeping) -> io::Result<Self> {
+        let (Some(first), Some(last)) = (self.pieces().first(), self.pieces().last()) else {
+            return Ok(self.clone());
+        };
+        let (start, end) = (first.start, last.start + last.length);
+        keeping.make(|keeping| {
+            let mut writer = keeping.writer()?;
+            let mut page = vec![0; PAGE_BYTES];
+            for piece in self.pieces() {
+                for offset in (0..piece.length).step_by(PAGE_BYTES) {
+                    piece.source.read(piece.offset + offset, &mut page)?;
+                    write_used(&mut writer, piece.start - start + offset, &page)?;
+                }
+            }
+            let source = Arc::new(writer.finish(end - start)?);
+            let pieces = vec![Piece { start, length: end - start, source, offset: 0 }];
+            Ok(Self(Arc::new(Content::new(self.bytes(), pieces))))
+        })
     }
 
     /// Fills a memory that holds zeros and is at least as large.
@@ -367,7 +431,7 @@ fn write_pages(
         source: Arc::clone(run.source.map_or(&new, |source| &sources[source])),
         offset: run.page * PAGE_BYTES,
     });
-    Ok(MemoryImage(Arc::new(Content { bytes: memory.len(), pieces: pieces.collect() })))
+    Ok(MemoryImage(Arc::new(Content::new(memory.len(), pieces.collect()))))
 }
 
 /// Writes the pages that are not zero.
@@ -472,7 +536,7 @@ mod tests {
             let image = MemoryImage::of_data(base.len(), &[(0, &base)], keeping).unwrap();
             let mut memory = base;
             let mut written = vec![false; 1024];
-            for page in (0..1024).step_by(8) {
+            for page in (4..1024).step_by(6) {
                 memory[page * PAGE_BYTES] = 2;
                 written[page] = true;
             }
@@ -480,6 +544,31 @@ mod tests {
             assert_eq!(difference.pieces().len(), 1);
             assert_eq!(bytes_of(&difference), memory);
         }
+    }
+
+    #[test]
+    fn an_image_of_many_pieces_that_is_used_often_becomes_one_piece() {
+        let keeping = Keeping::for_this_host(true);
+        let base = vec![1; 256 * PAGE_BYTES];
+        let image = MemoryImage::of_data(base.len(), &[(0, &base)], keeping).unwrap();
+        let mut memory = base;
+        let mut written = vec![false; 256];
+        for page in (8..256).step_by(8) {
+            memory[page * PAGE_BYTES] = 2;
+            written[page] = true;
+        }
+        memory[128 * PAGE_BYTES..][..PAGE_BYTES].fill(0);
+        let scattered = image.difference(&memory, &written, keeping).unwrap();
+        assert!(scattered.pieces().len() > PIECES_FEW);
+        for _ in 0..MANY_USES {
+            assert!(scattered.for_use(keeping).is(&scattered));
+        }
+        for _ in 0..3 {
+            let flat = scattered.for_use(keeping);
+            assert_eq!(flat.pieces().len(), 1);
+            assert_eq!(bytes_of(flat), memory);
+        }
+        assert!((0..20).all(|_| image.for_use(keeping).is(&image)));
     }
 
     #[test]

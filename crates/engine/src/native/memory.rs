@@ -127,6 +127,11 @@ impl Memories {
         MemoryImage::of_data(bytes, segments, self.keeping)
     }
 
+    /// The image for one more process to start from, which holds the same as this one.
+    pub(super) fn for_use<'a>(&self, image: &'a MemoryImage) -> &'a MemoryImage {
+        image.for_use(self.keeping)
+    }
+
     /// Runs what makes the engine create one memory, which will start from this image where memories are mapped.
     /// [`Memories::fill`] does it everywhere else.
     pub(super) fn creating<R>(&self, image: &MemoryImage, create: impl FnOnce() -> R) -> R {

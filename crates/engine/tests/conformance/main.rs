@@ -8,6 +8,7 @@ mod fixture;
 mod fuel;
 mod kinds;
 mod numbers;
+mod recording;
 mod snapshots;
 
 use glasshouse_engine::native::{EngineConfig, Profile, Wasmtime};
@@ -47,6 +48,27 @@ macro_rules! on_each_machine {
             fn $case() {
                 $module::$case(&machine(|config| config.copy_on_write = false));
             })*
+        }
+        #[test]
+        fn all_machines_give_identical_reports() {
+            let reports = |machine: Wasmtime| {
+                let recording = recording::Recording::new(machine);
+                $($module::$case(&recording);)*
+                recording.reports()
+            };
+            let production = reports(machine(|_| {}));
+            assert!(production.len() > 500, "{} reports", production.len());
+            for change in [
+                |config: &mut EngineConfig| config.profile = Profile::Development,
+                |config: &mut EngineConfig| config.profile = Profile::Interpreter,
+                |config: &mut EngineConfig| config.copy_on_write = false,
+            ] {
+                for (number, (found, expected)) in
+                    reports(machine(change)).iter().zip(&production).enumerate()
+                {
+                    assert_eq!(found, expected, "report {number}");
+                }
+            }
         }
         mod small_reservations {
             use super::*;

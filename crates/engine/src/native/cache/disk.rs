@@ -138,8 +138,7 @@ impl Disk {
         let hash = self.hash(&bytes);
         bytes.extend_from_slice(hash.as_bytes());
         let incomplete = self.directory.join(incomplete_name("module"));
-        let written =
-            write_new(&incomplete, &bytes).and_then(|()| fs::rename(&incomplete, self.path(key)));
+        let written = write_new(&incomplete, &bytes).and_then(|()| fs::rename(&incomplete, self.path(key)));
         if written.is_err() {
             let _ = fs::remove_file(&incomplete);
         }

@@ -18,7 +18,10 @@ use std::{
     format, io,
     ptr::{self, NonNull},
     string::{String, ToString},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     vec::Vec,
 };
 
@@ -32,6 +35,14 @@ use crate::native::image::{MemoryImage, PAGE_BYTES, Piece, Source};
 
 /// Free reservations that are kept: as many as processes that start and end at the same time on a large host.
 const FREE_MAXIMUM: usize = 64;
+
+/// Mappings of images in several pieces, in all memories together. The kernel grants a process of the host 65,530 by
+/// default; each memory takes four, those of all that a machine may have 40,000, and when there are none left nothing in
+/// the program gets memory any more. Beyond this, pieces are copied.
+const EXTRA_MAPPINGS_MAXIMUM: usize = 20_000;
+
+/// How many of them there are.
+static EXTRA_MAPPINGS: AtomicUsize = AtomicUsize::new(0);
 
 std::thread_local! {
     /// The image for the next memory that the engine asks for on this thread. The engine asks while it instantiates, and
@@ -93,6 +104,8 @@ struct Reservation {
     accessible: usize,
     /// Whether a part of the image was copied and so would be lost with what was written.
     is_copied: bool,
+    /// Mappings that count in [`EXTRA_MAPPINGS`].
+    extra_mappings: usize,
 }
 
 // SAFETY: a reservation is the only owner of its address space, like a `Box` of it.
@@ -222,8 +235,15 @@ impl Reservation {
             )?
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let reservation =
-            Self { start, guard, reserved, image: MemoryImage::zero(0), accessible: 0, is_copied: false };
+        let reservation = Self {
+            start,
+            guard,
+            reserved,
+            image: MemoryImage::zero(0),
+            accessible: 0,
+            is_copied: false,
+            extra_mappings: 0,
+        };
         reservation.use_small_pages(0, reserved)?;
         Ok(reservation)
     }
@@ -261,12 +281,29 @@ impl Reservation {
         self.withdraw()?;
         self.make_accessible(accessible)?;
         self.image = image.clone();
+        let may_map = self.count_extra_mappings(image.pieces().len());
         for piece in image.pieces() {
-            if !self.map(piece) {
+            if !(may_map && self.map(piece)) {
                 self.copy(piece)?;
             }
         }
         Ok(())
+    }
+
+    /// Counts the mappings of an image of so many pieces; false if there would be too many. Each piece but the first splits
+    /// what lies before it, too.
+    fn count_extra_mappings(&mut self, pieces: usize) -> bool {
+        let extra = pieces.saturating_sub(1) * 2;
+        let counted = EXTRA_MAPPINGS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            Some(count + extra).filter(|count| *count <= EXTRA_MAPPINGS_MAXIMUM)
+        });
+        self.extra_mappings = if counted.is_ok() { extra } else { 0 };
+        counted.is_ok() || extra == 0
+    }
+
+    fn uncount_extra_mappings(&mut self) {
+        EXTRA_MAPPINGS.fetch_sub(self.extra_mappings, Ordering::Relaxed);
+        self.extra_mappings = 0;
     }
 
     /// Takes the whole layout back.
@@ -282,6 +319,7 @@ impl Reservation {
         unsafe { mmap_anonymous(self.at(0), length, ProtFlags::empty(), flags)? };
         self.accessible = 0;
         self.is_copied = false;
+        self.uncount_extra_mappings();
         self.use_small_pages(0, length)
     }
 
@@ -345,6 +383,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        self.uncount_extra_mappings();
         let length = self.guard + self.reserved + self.guard;
         // SAFETY: the reservation is the only owner of this range. Should the kernel refuse, it stays reserved.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), length) };
@@ -462,5 +501,42 @@ mod tests {
         // Without the kernel's help the same is found by comparing.
         let compared = base.changed_pages(&before).unwrap();
         assert_eq!(compared.iter().filter(|changed| **changed).count(), 2);
+    }
+
+    /// KiB of a mapped memory that the kernel counts as the process's own and as shared with others.
+    fn resident(memory: &mut dyn LinearMemory) -> (u64, u64) {
+        let memory = memory.as_ptr().addr()..memory.as_ptr().addr() + memory.byte_size();
+        let (mut own, mut shared) = (0, 0);
+        let mut is_inside = false;
+        for line in std::fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+            let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+            if let Some((start, _)) = name.split_once('-') {
+                is_inside = usize::from_str_radix(start, 16).is_ok_and(|start| memory.contains(&start));
+            } else if is_inside && (name.starts_with("Private_") || name.starts_with("Shared_")) {
+                let kibibytes: u64 = rest.trim().trim_end_matches(" kB").parse().unwrap_or_default();
+                *if name.starts_with("Private_") { &mut own } else { &mut shared } += kibibytes;
+            }
+        }
+        (own, shared)
+    }
+
+    #[test]
+    fn a_hundred_memories_of_one_image_share_the_pages_that_none_wrote() {
+        const BYTES: usize = 1 << 20;
+        let pool = Pool::new();
+        let image = MemoryImage::of_data(BYTES, &[(0, &[7; BYTES])], Keeping::Mapped).unwrap();
+        let mut memories: Vec<_> = (0..100)
+            .map(|_| {
+                let mut memory = memory(&pool, &image);
+                memory.grow_to(BYTES).unwrap();
+                assert!(bytes(&mut *memory).iter().all(|byte| *byte == 7));
+                memory
+            })
+            .collect();
+        bytes(&mut *memories[0])[..3 * PAGE_BYTES].fill(1);
+        assert_eq!(resident(&mut *memories[0]), (12, 1012));
+        for memory in &mut memories[1..] {
+            assert_eq!(resident(&mut **memory), (0, 1024));
+        }
     }
 }
