@@ -13,8 +13,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed, audio::AudioState,
-    clock::Clock, display::SavedDisplay, event::Noted, hud::Hud, queue::Queue,
+    Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed,
+    audio::AudioState,
+    clock::Clock,
+    display::SavedDisplay,
+    event::Noted,
+    hud::{Hud, ID_BYTES_MAXIMUM},
+    queue::Queue,
 };
 
 /// The version of what [`SavedContext::encode`] writes.
@@ -174,13 +179,22 @@ impl SavedContext {
             Some("more events than its limits allow")
         } else if over(self.noted.events.len(), limits.device_events) {
             Some("more device events than its limits allow")
-        } else if self.noted.events.iter().any(|event| matches!(event, DeviceEvent::MemoryAccessed { .. })) {
-            Some("an access to memory as part of a step")
+        } else if !self.noted.events.iter().all(may_be_reported) {
+            Some("an event that no step has")
         } else if self.random_words >= RANDOM_WORDS {
             Some("a random stream past its end")
         } else {
             None
         }
+    }
+}
+
+/// Whether a step's report can have such an event.
+fn may_be_reported(event: &DeviceEvent) -> bool {
+    match event {
+        DeviceEvent::MemoryAccessed { .. } => false,
+        DeviceEvent::HudChanged { id, .. } => id.len() as u64 <= u64::from(ID_BYTES_MAXIMUM),
+        _ => true,
     }
 }
 
