@@ -63,7 +63,7 @@ pub struct ContextLimits {
     pub audio_bytes: u32,
     /// Elements of the head-up display, signals and overlays together; one more stops the step.
     pub hud_elements: u32,
-    /// Bytes of an id or a text of such an element; more stops the step.
+    /// Bytes of a text of such an element; more stops the step.
     pub hud_text_bytes: u32,
 }
 

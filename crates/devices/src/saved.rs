@@ -24,7 +24,7 @@ use crate::{
     event::Noted,
     files::{Files, SavedFiles},
     host::Link,
-    hud::Hud,
+    hud::{Hud, ID_BYTES_MAXIMUM},
     queue::Queue,
     stdio::{SavedStdio, Stdio},
     wasi::Program,
@@ -199,13 +199,22 @@ impl SavedContext {
             Some("more events than its limits allow")
         } else if over(self.noted.events.len(), limits.device_events) {
             Some("more device events than its limits allow")
-        } else if self.noted.events.iter().any(|event| matches!(event, DeviceEvent::MemoryAccessed { .. })) {
-            Some("an access to memory as part of a step")
+        } else if !self.noted.events.iter().all(may_be_reported) {
+            Some("an event that no step has")
         } else if self.random_words >= RANDOM_WORDS {
             Some("a random stream past its end")
         } else {
             None
         }
+    }
+}
+
+/// Whether a step's report can have such an event.
+fn may_be_reported(event: &DeviceEvent) -> bool {
+    match event {
+        DeviceEvent::MemoryAccessed { .. } => false,
+        DeviceEvent::HudChanged { id, .. } => id.len() as u64 <= u64::from(ID_BYTES_MAXIMUM),
+        _ => true,
     }
 }
 
