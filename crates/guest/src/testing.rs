@@ -1,28 +1,40 @@
 //! An in-memory host: drives an entry through real envelopes in an ordinary test, one host per thread.
 
-use std::{cell::RefCell, future::Future};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::Future,
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+};
 
-use glasshouse_envelope::{Envelope, Flags};
+use glasshouse_envelope::{Decoder, Envelope, Flags};
 use glasshouse_protocol::{ErrorData, Request};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{
-    Level,
-    executor::{self, Message},
-};
+use crate::{Level, buffers, executor, panics::Report};
+
+/// A function that [`host_externs!`](crate::host_externs!) may declare.
+type HostFunction = Box<dyn FnMut(Value) -> Result<Value, ErrorData>>;
 
 /// What the devices of this thread's host hold.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Host {
     clock_nanoseconds: i64,
     random: u64,
     logs: Vec<(Level, String)>,
     events: Vec<Vec<u8>>,
+    functions: BTreeMap<String, HostFunction>,
+    /// The answer of the last host function, until it is taken.
+    answer: Option<Vec<u8>>,
 }
 
 thread_local! {
     static HOST: RefCell<Host> = RefCell::default();
+    /// Whether a panic is the guest's; and its report.
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    static FAILURE: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
 /// Calls `entry` with `arguments` and answers its requests with `answer` until it ends.
@@ -40,7 +52,6 @@ where
     Output: Serialize,
     Running: Future<Output = Result<Output, ErrorData>> + 'static,
 {
-    let broken = |error: serde_json::Error| ErrorData::from_error("invalid_answer", &error);
     let mut message = start(entry, &plain(arguments)?);
     while message.0 == Flags::EXPECTS_RESPONSE {
         let request: Request = serde_json::from_slice(&message.1).map_err(broken)?;
@@ -50,10 +61,23 @@ where
         };
         message = resume(&input);
     }
-    if message.0.is_error() {
-        return Err(serde_json::from_slice(&message.1).map_err(broken)?);
-    }
-    serde_json::from_slice(&message.1).map_err(broken)
+    result(&message)
+}
+
+/// Calls an entry that the guest exports itself (see [`host_args`](crate::host_args)) with `arguments`.
+///
+/// # Errors
+///
+/// The error that the entry returned, or `invalid_answer` when its result is not JSON.
+pub fn call_function(entry: extern "C" fn(u32, u32) -> u64, arguments: &Value) -> Result<Value, ErrorData> {
+    result(&open(&call_bytes(entry, &plain(arguments)?)))
+}
+
+/// Calls an entry that the guest exports itself with any bytes; returns the bytes that it returns.
+pub fn call_bytes(entry: extern "C" fn(u32, u32) -> u64, input: &[u8]) -> Vec<u8> {
+    // A longer input has been refused before anything of it is looked at.
+    let length = input.len() as u32;
+    buffers::read_output(entry(buffers::write_input(input), length))
 }
 
 /// One step: calls `entry` with the bytes of an envelope; returns the flags and the payload of the one it returns.
@@ -63,12 +87,43 @@ where
     Output: Serialize,
     Running: Future<Output = Result<Output, ErrorData>> + 'static,
 {
-    open(&executor::begin(input, entry))
+    buffers::write_input(input);
+    open(&executor::begin(input, entry).encode())
 }
 
 /// One step: resumes the waiting call with the bytes of an envelope.
 pub fn resume(input: &[u8]) -> (Flags, Vec<u8>) {
-    open(&executor::resume(input))
+    buffers::write_input(input);
+    open(&executor::resume(input).encode())
+}
+
+/// Adds a host function for the guests of this thread, as an embedder would.
+pub fn host_function(
+    name: impl Into<String>,
+    function: impl FnMut(Value) -> Result<Value, ErrorData> + 'static,
+) {
+    HOST.with_borrow_mut(|host| host.functions.insert(name.into(), Box::new(function)));
+}
+
+/// Runs a part of a guest; returns what the host receives when that panics.
+pub fn failure_of(run: impl FnOnce()) -> Option<ErrorData> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let otherwise = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if WATCHED.get() {
+                FAILURE.set(Some(Report::of(panic).json().to_vec()));
+            } else {
+                otherwise(panic);
+            }
+        }));
+    });
+    let before = WATCHED.replace(true);
+    let ended = panic::catch_unwind(AssertUnwindSafe(run));
+    WATCHED.set(before);
+    ended.err()?;
+    let report = FAILURE.take()?;
+    Some(serde_json::from_slice(&report).expect("the report of a panic is the JSON of an error"))
 }
 
 /// What was logged on this thread since the last call.
@@ -94,11 +149,54 @@ fn envelope(flags: Flags, payload: &[u8]) -> Result<Vec<u8>, ErrorData> {
     Envelope::new(flags, payload).encode().map_err(|error| ErrorData::from_error("invalid_answer", &error))
 }
 
-/// Through the bytes, as a real host reads it.
-fn open(message: &Message) -> (Flags, Vec<u8>) {
-    let bytes = message.encode();
-    let envelope = Envelope::decode(&bytes).expect("a guest returns a well-formed envelope");
-    (envelope.flags, envelope.payload.to_vec())
+fn broken(error: serde_json::Error) -> ErrorData {
+    ErrorData::from_error("invalid_answer", &error)
+}
+
+/// What the last message of a call says.
+fn result((flags, payload): &(Flags, Vec<u8>)) -> Result<Value, ErrorData> {
+    if flags.is_error() {
+        return Err(serde_json::from_slice(payload).map_err(broken)?);
+    }
+    serde_json::from_slice(payload).map_err(broken)
+}
+
+/// As a real host reads it.
+fn open(bytes: &[u8]) -> (Flags, Vec<u8>) {
+    let message = Decoder::new().decode(bytes).expect("a guest returns a well-formed envelope");
+    (message.flags, message.content.into_owned())
+}
+
+/// The host's side of a call that [`host_externs!`](crate::host_externs!) makes; returns the length of the answer.
+#[doc(hidden)]
+pub fn answer_call(name: &str, request: &[u8]) -> i64 {
+    // Taken out while it runs: it may use this module.
+    let function = HOST.with_borrow_mut(|host| host.functions.remove(name));
+    let (flags, payload) = match function {
+        None => {
+            let message = format!("the host has no function `{name}`");
+            (Flags::ERROR, json(&ErrorData::new("unknown_host_function", message)))
+        }
+        Some(mut function) => {
+            let argument = serde_json::from_slice(&open(request).1).expect("an argument is JSON");
+            let result = function(argument);
+            HOST.with_borrow_mut(|host| {
+                host.functions.entry(name.to_owned()).or_insert(function);
+            });
+            match result {
+                Ok(value) => (Flags::NONE, json(&value)),
+                Err(error) => (Flags::ERROR, json(&error)),
+            }
+        }
+    };
+    let answer = envelope(flags, &payload).expect("an answer fits an envelope");
+    let length = answer.len() as i64;
+    HOST.with_borrow_mut(|host| host.answer = Some(answer));
+    length
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("values and errors are JSON")
 }
 
 /// The devices, as [`crate::clock_now`] and its siblings reach them.
@@ -128,5 +226,11 @@ pub(crate) mod devices {
 
     pub(crate) fn emit(json: &[u8]) {
         HOST.with_borrow_mut(|host| host.events.push(json.to_vec()));
+    }
+
+    pub(crate) fn take_answer(envelope: &mut [u8]) {
+        let answer = HOST.with_borrow_mut(|host| host.answer.take()).expect("there is an answer to take");
+        assert_eq!(answer.len(), envelope.len(), "an answer is taken whole");
+        envelope.copy_from_slice(&answer);
     }
 }

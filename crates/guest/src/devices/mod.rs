@@ -49,6 +49,17 @@ pub fn emit_bytes(json: &[u8]) {
     host::emit(json);
 }
 
+/// Ends the step with an error, as JSON of an [`ErrorData`](glasshouse_protocol::ErrorData).
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn fail(json: &[u8]) -> ! {
+    host::fail(json)
+}
+
+/// Takes the answer of the last call of a host function. `envelope` is as long as it is.
+pub(crate) fn take_answer(envelope: &mut [u8]) {
+    host::take_answer(envelope);
+}
+
 #[cfg(target_arch = "wasm32")]
 mod host {
     use super::Level;
@@ -60,6 +71,8 @@ mod host {
             pub fn random_fill(pointer: *mut u8, length: usize);
             pub fn log(level: u32, pointer: *const u8, length: usize);
             pub fn emit(pointer: *const u8, length: usize);
+            pub fn fail(pointer: *const u8, length: usize) -> !;
+            pub fn take_answer(pointer: *mut u8, length: usize);
         }
     }
 
@@ -80,6 +93,16 @@ mod host {
     pub(super) fn emit(json: &[u8]) {
         // SAFETY: the host only reads the `length` bytes at `pointer`, which are borrowed for the call.
         unsafe { imports::emit(json.as_ptr(), json.len()) }
+    }
+
+    pub(super) fn fail(json: &[u8]) -> ! {
+        // SAFETY: the host only reads the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::fail(json.as_ptr(), json.len()) }
+    }
+
+    pub(super) fn take_answer(envelope: &mut [u8]) {
+        // SAFETY: the host writes exactly the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::take_answer(envelope.as_mut_ptr(), envelope.len()) }
     }
 }
 
