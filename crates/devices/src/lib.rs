@@ -6,6 +6,8 @@
 //! - [`StepCall`]: what a step runs; [`StepReport`]: what became of it: [`StepOutcome`], fuel, memory, [`LogLine`]s, events.
 //! - [`TrapKind`]: why a step was stopped.
 //! - [`DeviceError`]: a misuse of a device by the guest.
+//! - [`HostFunction`], [`functions`]: the functions that a guest may import, which every engine binds; [`Guest`], [`Call`] and
+//!   [`Stop`] are what their code is written against.
 //!
 //! **Invariant:** nothing here reads a clock, an entropy source or a file of the host. Two contexts with the same
 //! seed, clock and calls give the same bytes everywhere.
@@ -18,7 +20,11 @@
 extern crate alloc;
 
 mod context;
+mod import;
+mod own;
 mod step;
 
 pub use context::{Context, ContextLimits, DeviceError, LOG_LEVEL_MAXIMUM, RandomSeed};
-pub use step::{LogLine, StepCall, StepOutcome, StepReport, TrapKind};
+pub use import::{Call, FUEL_PER_BYTE, Guest, Handler, HostFunction, Stop, ValueType, find, functions};
+pub use own::MODULE;
+pub use step::{DeviceReport, LogLine, StepCall, StepOutcome, StepReport, TrapKind};

@@ -44,7 +44,13 @@ pub struct StepReport {
     pub logs: Vec<LogLine>,
     /// Events that the step emitted, in order; JSON by convention, not checked here.
     pub events: Vec<Vec<u8>>,
+    /// What else its devices did.
+    pub devices: DeviceReport,
 }
+
+/// What the devices of a process did in one step, beside its log and its events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct DeviceReport {}
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +64,16 @@ pub enum StepOutcome {
         kind: TrapKind,
         /// One sentence for a person. Equal on every host.
         message: String,
+    },
+    /// The guest ended its process by itself, with this exit code.
+    Exited {
+        /// The exit code; 0 when it ended as it should.
+        code: u32,
+    },
+    /// The guest gave up and said why, as a panic does.
+    Failed {
+        /// An error object of the protocol as JSON; not checked here.
+        error: Vec<u8>,
     },
 }
 
@@ -91,6 +107,10 @@ pub enum TrapKind {
     Poisoned,
     /// The engine failed for a reason of its own.
     Engine,
+    /// The host interrupted the step.
+    Interrupted,
+    /// The host interrupted the step because its time was over.
+    Deadline,
 }
 
 impl TrapKind {
@@ -110,6 +130,8 @@ impl TrapKind {
             Self::DeviceFailure => "device_failure",
             Self::Poisoned => "poisoned",
             Self::Engine => "engine",
+            Self::Interrupted => "interrupted",
+            Self::Deadline => "deadline",
         }
     }
 }

@@ -5,10 +5,7 @@
 //!          gh_allocate(len) -> ptr         where the host may write `len` bytes of input
 //!          <entry>(ptr, len) -> ptr<<32|len   the first step
 //!          gh_resume(ptr, len) -> ptr<<32|len every later step
-//! imports  glasshouse.clock_now() -> i64   virtual nanoseconds
-//!          glasshouse.random_fill(ptr, len)
-//!          glasshouse.log(level, ptr, len)
-//!          glasshouse.emit(ptr, len)
+//! imports  what [`glasshouse_devices::functions`] lists
 //! added    gh_fuel: global (mut i64)            fuel that is left; below zero: used up
 //!          gh_stack: global (mut i64)           stack that is left, in estimated bytes; below zero: used up
 //!          gh_memory_pages: global (mut i64)    pages that the memory may have
@@ -19,8 +16,6 @@
 
 use wasmparser::ValType;
 
-/// The module name of all imports.
-pub const IMPORT_MODULE: &str = "glasshouse";
 /// Export: the linear memory.
 pub const MEMORY: &str = "memory";
 /// Export: gives room for a step's input.
@@ -72,9 +67,6 @@ pub fn is_reserved(name: &str) -> bool {
 /// together with the host's own frames, fits on a thread of 2 MiB and into the stack of a browser's worker.
 pub const STACK_BYTES: u32 = 512 << 10;
 
-/// Fuel for each byte that `random_fill`, `log` or `emit` moves, charged when it is called.
-pub const FUEL_PER_DEVICE_BYTE: u64 = 1;
-
 /// Parameters and results of a function.
 pub(crate) type Signature = (&'static [ValType], &'static [ValType]);
 
@@ -83,15 +75,3 @@ pub(crate) const ENTRY_SIGNATURE: Signature = (&[ValType::I32, ValType::I32], &[
 
 /// `gh_allocate`.
 pub(crate) const ALLOCATE_SIGNATURE: Signature = (&[ValType::I32], &[ValType::I32]);
-
-/// The type of the import of this name, if it is granted.
-pub(crate) fn import_signature(name: &str) -> Option<Signature> {
-    use ValType::{I32, I64};
-    match name {
-        "clock_now" => Some((&[], &[I64])),
-        "random_fill" => Some((&[I32, I32], &[])),
-        "log" => Some((&[I32, I32, I32], &[])),
-        "emit" => Some((&[I32, I32], &[])),
-        _ => None,
-    }
-}

@@ -9,15 +9,14 @@
 //! - [`describe_tools`]: what tools a module offers, read without running it.
 //! - [`ModuleError`]: why a module cannot run.
 //!
-//! What a step does (`step`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
-//! written once; an engine only gives calls, memory and globals.
+//! What a step does (`step`) and how a stopped one is described (`trap`) is written once, as is what the functions do that
+//! a guest imports (`glasshouse_devices`); an engine only gives calls, memory and globals.
 //!
 //! **Invariant:** whatever a module does when it runs, a step ends with a report: never a panic, never a wait without
 //! end. And the report (outcome, fuel, memory, log, events) depends on the module, the call and the context alone: not
 //! on the machine that runs it.
 
 pub mod abi;
-mod devices;
 mod error;
 mod machine;
 pub mod rewrite;

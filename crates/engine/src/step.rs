@@ -10,7 +10,6 @@ use glasshouse_devices::{Context, StepCall, StepOutcome, StepReport, TrapKind};
 use crate::{
     InstanceLimits, PAGE_BYTES,
     abi::{self, Account},
-    devices::lies_within,
     rewrite::{Export, Needs},
     trap::{Failure, GuestTrap, StepTrap},
 };
@@ -68,9 +67,9 @@ impl<G: Guest> Process<G> {
         };
         let outcome = match result {
             Ok(output) => StepOutcome::Returned(output),
-            Err(StepTrap { kind, message }) => {
+            Err(StepTrap(outcome)) => {
                 self.poisoned = true;
-                StepOutcome::Trapped { kind, message }
+                outcome
             }
         };
         StepReport {
@@ -79,6 +78,7 @@ impl<G: Guest> Process<G> {
             memory_bytes: self.guest.memory_bytes(),
             logs: context.take_logs(),
             events: context.take_events(),
+            devices: context.take_report(),
         }
     }
 
@@ -158,4 +158,9 @@ impl<G: Guest> Process<G> {
             format!("{who} answered {length} bytes at {pointer}, which lie outside of the memory"),
         ))
     }
+}
+
+/// Whether `length` bytes from `pointer` on lie in a memory of `size` bytes.
+fn lies_within(pointer: u32, length: u32, size: u64) -> bool {
+    u64::from(pointer) + u64::from(length) <= size
 }

@@ -8,20 +8,17 @@
 
 use std::string::String;
 
-use glasshouse_devices::TrapKind;
+use glasshouse_devices::{StepOutcome, Stop, TrapKind};
 use thiserror::Error;
 
-/// Why a step was stopped; also what a device function fails with.
+/// How a step ended that did not return; also what a device function fails with.
 #[derive(Debug, Error)]
-#[error("{message}")]
-pub(crate) struct StepTrap {
-    pub(crate) kind: TrapKind,
-    pub(crate) message: String,
-}
+#[error("the step ended: {0:?}")]
+pub(crate) struct StepTrap(pub(crate) StepOutcome);
 
 impl StepTrap {
     pub(crate) fn new(kind: TrapKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self(StepOutcome::Trapped { kind, message: message.into() })
     }
 
     pub(crate) fn out_of_fuel() -> Self {
@@ -31,6 +28,18 @@ impl StepTrap {
     /// For what no engine should do. Fixed, since engines would say it differently.
     pub(crate) fn engine() -> Self {
         Self::new(TrapKind::Engine, "the engine stopped the step for a reason of its own")
+    }
+}
+
+impl From<Stop> for StepTrap {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::OutOfFuel => Self::out_of_fuel(),
+            Stop::Interrupted => Self::new(TrapKind::Interrupted, "the step was interrupted"),
+            Stop::Misused(message) => Self::new(TrapKind::DeviceFailure, message),
+            Stop::Failed(error) => Self(StepOutcome::Failed { error }),
+            Stop::Exit(code) => Self(StepOutcome::Exited { code }),
+        }
     }
 }
 

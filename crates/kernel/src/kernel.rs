@@ -350,7 +350,8 @@ impl Kernel {
         }
         let returned = match &report.outcome {
             StepOutcome::Returned(bytes) => bytes.len(),
-            StepOutcome::Trapped { .. } => 0,
+            StepOutcome::Failed { error } => error.len(),
+            StepOutcome::Trapped { .. } | StepOutcome::Exited { .. } => 0,
         };
         let logged = report.logs.iter().map(|line| line.text.len());
         let emitted = report.events.iter().map(Vec::len);

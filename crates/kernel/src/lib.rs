@@ -29,8 +29,8 @@
 //!             match effect {
 //!                 Effect::RunStep { process, call, .. } => {
 //!                     let outcome = StepOutcome::Returned(call.input().to_vec());
-//!                     let (logs, events) = (Vec::new(), Vec::new());
-//!                     let report = StepReport { outcome, fuel_used: 1, memory_bytes: 0, logs, events };
+//!                     let (logs, events, devices) = Default::default();
+//!                     let report = StepReport { outcome, fuel_used: 1, memory_bytes: 0, logs, events, devices };
 //!                     inputs.push(Input::StepFinished { process, report });
 //!                 }
 //!                 Effect::Perform { request, .. } => {

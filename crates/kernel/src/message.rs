@@ -24,6 +24,18 @@ pub(crate) fn judge(outcome: StepOutcome, fuel_limit: Fuel, output_left: Bytes) 
         StepOutcome::Trapped { kind: TrapKind::OutOfFuel, .. } => {
             Verdict::Failed(ExitReason::OutOfFuel, out_of_fuel(fuel_limit))
         }
+        StepOutcome::Exited { code: 0 } => Verdict::Finished(b"null".to_vec()),
+        StepOutcome::Exited { code } => Verdict::Failed(
+            ExitReason::Exited(code.cast_signed()),
+            ErrorData::new("exit_code", format!("the process exited with code {code}")),
+        ),
+        StepOutcome::Failed { error } => Verdict::Failed(
+            ExitReason::Failed,
+            serde_json::from_slice(&error).unwrap_or_else(|_| {
+                let text = String::from_utf8_lossy(&error).into_owned();
+                ErrorData::new("guest_failed", text)
+            }),
+        ),
         StepOutcome::Trapped { kind, message } => {
             Verdict::Failed(ExitReason::of_trap(kind), ErrorData::new(kind.code(), message))
         }

@@ -1,80 +1,106 @@
-//! Gives the devices their guest on wasmtime.
+//! Binds the functions that a guest may import to wasmtime.
 
-use std::ops::Range;
+use std::mem::MaybeUninit;
 
-use glasshouse_devices::{Context, TrapKind};
-use wasmtime::Linker;
+use glasshouse_devices::{Call, HostFunction, Stop, TrapKind, ValueType};
+use wasmtime::{FuncType, Linker, ValRaw, ValType};
 
-use super::{Accounts, State};
-use crate::{
-    abi::{self, Account},
-    devices::{self, Caller},
-    trap::StepTrap,
-};
+use super::State;
+use crate::{abi::Account, trap::StepTrap};
+
+/// The most parameters that a function of the table has.
+const PARAMETERS_MAXIMUM: usize = 16;
 
 /// Defines the imports that every process is given.
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(abi::IMPORT_MODULE, "clock_now", |guest: Guest<'_>| {
-        Ok(devices::clock_now(&mut Calling::of(guest)?))
-    })?;
-    linker.func_wrap(abi::IMPORT_MODULE, "random_fill", |guest: Guest<'_>, pointer: u32, length: u32| {
-        Ok(devices::random_fill(&mut Calling::of(guest)?, pointer, length)?)
-    })?;
-    linker.func_wrap(
-        abi::IMPORT_MODULE,
-        "log",
-        |guest: Guest<'_>, level: u32, pointer: u32, length: u32| {
-            Ok(devices::log(&mut Calling::of(guest)?, level, pointer, length)?)
-        },
-    )?;
-    linker.func_wrap(abi::IMPORT_MODULE, "emit", |guest: Guest<'_>, pointer: u32, length: u32| {
-        Ok(devices::emit(&mut Calling::of(guest)?, pointer, length)?)
-    })?;
+    for function in glasshouse_devices::functions() {
+        let kind = |kind: &ValueType| match kind {
+            ValueType::I32 => ValType::I32,
+            ValueType::I64 => ValType::I64,
+        };
+        let results = function.result.iter().map(kind);
+        let kind = FuncType::new(linker.engine(), function.parameters.iter().map(kind), results);
+        // SAFETY: `kind` has the function's parameters and its result, and `call` reads and writes the slots as those.
+        unsafe {
+            linker.func_new_unchecked(function.module, function.name, kind, |guest, slots| {
+                call(function, guest, slots)
+            })?;
+        }
+    }
     Ok(())
 }
 
-type Guest<'a> = wasmtime::Caller<'a, State>;
+/// Calls a function with its parameters in the first slots; its result goes into the first one.
+fn call(
+    function: &'static HostFunction,
+    mut guest: wasmtime::Caller<'_, State>,
+    slots: &mut [MaybeUninit<ValRaw>],
+) -> wasmtime::Result<()> {
+    let mut arguments = [0; PARAMETERS_MAXIMUM];
+    let arguments = &mut arguments[..function.parameters.len()];
+    for ((argument, kind), slot) in arguments.iter_mut().zip(function.parameters).zip(&*slots) {
+        // SAFETY: the engine has put the parameters there, of the types that the function was defined with.
+        let slot = unsafe { slot.assume_init_ref() };
+        *argument = match kind {
+            ValueType::I32 => slot.get_u32().into(),
+            ValueType::I64 => slot.get_u64(),
+        };
+    }
+    let Some(accounts) = guest.data().accounts else {
+        let message = "a device was called before the process started";
+        return Err(StepTrap::new(TrapKind::Engine, message).into());
+    };
+    let fuel = accounts.get(&mut guest, Account::Fuel);
+    let (memory, state) = accounts.memory.data_and_store_mut(&mut guest);
+    let mut calling = Calling { memory, fuel };
+    let result = Call::run(function, arguments, &mut calling, &mut state.context);
+    let left = calling.fuel;
+    if left != fuel {
+        accounts.set(&mut guest, Account::Fuel, left);
+    }
+    let result = result.map_err(StepTrap::from)?;
+    if let (Some(kind), Some(slot)) = (function.result, slots.first_mut()) {
+        slot.write(match kind {
+            ValueType::I32 => ValRaw::u32(result as u32),
+            ValueType::I64 => ValRaw::u64(result),
+        });
+    }
+    Ok(())
+}
 
+/// The guest that calls.
 struct Calling<'a> {
-    guest: Guest<'a>,
-    accounts: Accounts,
+    memory: &'a mut [u8],
+    fuel: i64,
 }
 
-impl<'a> Calling<'a> {
-    fn of(guest: Guest<'a>) -> wasmtime::Result<Self> {
-        match guest.data().accounts {
-            Some(accounts) => Ok(Self { guest, accounts }),
-            None => {
-                Err(StepTrap::new(TrapKind::Engine, "a device was called before the process started").into())
-            }
+impl glasshouse_devices::Guest for Calling<'_> {
+    fn memory_size(&self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    fn read(&self, start: usize, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.memory[start..start + bytes.len()]);
+    }
+
+    fn write(&mut self, start: usize, bytes: &[u8]) {
+        self.memory[start..start + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn pay(&mut self, fuel: u64) -> Result<(), Stop> {
+        self.fuel = self.fuel.saturating_sub_unsigned(fuel);
+        if self.fuel < 0 { Err(Stop::OutOfFuel) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_function_has_more_parameters_than_there_is_room_for() {
+        for function in glasshouse_devices::functions() {
+            assert!(function.parameters.len() <= PARAMETERS_MAXIMUM, "{}", function.name);
         }
-    }
-}
-
-impl Caller for Calling<'_> {
-    fn fuel(&mut self) -> i64 {
-        self.accounts.get(&mut self.guest, Account::Fuel)
-    }
-
-    fn set_fuel(&mut self, fuel: i64) {
-        self.accounts.set(&mut self.guest, Account::Fuel, fuel);
-    }
-
-    fn memory_bytes(&mut self) -> u64 {
-        self.accounts.memory.data_size(&self.guest) as u64
-    }
-
-    fn read<R>(&mut self, range: Range<usize>, act: impl FnOnce(&mut Context, &[u8]) -> R) -> R {
-        let (memory, state) = self.accounts.memory.data_and_store_mut(&mut self.guest);
-        act(&mut state.context, &memory[range])
-    }
-
-    fn write<R>(&mut self, range: Range<usize>, act: impl FnOnce(&mut Context, &mut [u8]) -> R) -> R {
-        let (memory, state) = self.accounts.memory.data_and_store_mut(&mut self.guest);
-        act(&mut state.context, &mut memory[range])
-    }
-
-    fn context<R>(&mut self, act: impl FnOnce(&mut Context) -> R) -> R {
-        act(&mut self.guest.data_mut().context)
     }
 }

@@ -7,7 +7,7 @@
 //! - *bounds recursion* by a counted stack, since the host's own depth differs from host to host (`body`);
 //! - *limits growth*: `memory.grow` and `table.grow` answer -1 beyond what the host allows (`added`);
 //! - *settles NaNs*: those whose bits an engine may choose all have the same (`nan`);
-//! - *checks the imports*: nothing but the devices of [`crate::abi`], with their exact types;
+//! - *checks the imports*: nothing but the functions of [`glasshouse_devices::functions`], with their exact types;
 //! - turns the *start function* into the export `gh_start`, so that it runs in a step, on that step's fuel;
 //! - drops custom sections: they would describe code that has moved.
 //!
@@ -15,7 +15,7 @@
 //! that grow memory and tables, and their types *behind* the module's own. Imported globals are refused, so the globals
 //! have the indices from `n` on in a module that was just validated with `n` globals: no operator, export or initializer
 //! of it names them; and likewise the functions. Exporting something under a reserved name is refused, and nothing can
-//! be imported but the four device functions. Hosts find the globals by the exports that the pass adds.
+//! be imported but the functions of the devices. Hosts find the globals by the exports that the pass adds.
 
 mod added;
 mod body;
@@ -31,6 +31,8 @@ use wasmparser::{
     BinaryReader, CompositeInnerType, FuncType, FuncValidatorAllocations, Imports, Parser, Payload, TypeRef,
     ValType, ValidPayload, Validator, WasmFeatures,
 };
+
+use glasshouse_devices::ValueType;
 
 use crate::{ModuleError, abi};
 
@@ -185,11 +187,12 @@ impl<'a> Pass<'a> {
     fn import(&self, import: wasmparser::Import<'_>) -> Result<(), ModuleError> {
         let not_granted =
             || ModuleError::ImportNotGranted { module: import.module.into(), name: import.name.into() };
-        if import.module != abi::IMPORT_MODULE {
-            return Err(not_granted());
-        }
-        let (parameters, results) = abi::import_signature(import.name).ok_or_else(not_granted)?;
-        let expected = FuncType::new(parameters.iter().copied(), results.iter().copied());
+        let function = glasshouse_devices::find(import.module, import.name).ok_or_else(not_granted)?;
+        let kind = |kind: &ValueType| match kind {
+            ValueType::I32 => ValType::I32,
+            ValueType::I64 => ValType::I64,
+        };
+        let expected = FuncType::new(function.parameters.iter().map(kind), function.result.iter().map(kind));
         let found = match import.ty {
             TypeRef::Func(kind) => self.types.get(kind as usize),
             _ => None,

@@ -263,6 +263,12 @@ fn of_report<'a>(process: &ProcessId, report: &'a StepReport) -> Vec<(&'static s
         StepOutcome::Returned(bytes) => {
             fields.extend([("the outcome", text("returned")), ("the output", Value::Envelope(bytes))]);
         }
+        StepOutcome::Exited { code } => {
+            fields.extend([("the outcome", text("exited")), ("the exit code", number(u64::from(*code)))]);
+        }
+        StepOutcome::Failed { error } => {
+            fields.extend([("the outcome", text("failed")), ("the error", Value::Bytes(error))]);
+        }
         StepOutcome::Trapped { kind, message } => {
             fields.extend([("the outcome", text(kind.code())), ("the trap's message", text(message))]);
         }

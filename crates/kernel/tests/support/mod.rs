@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use glasshouse_devices::{LogLine, StepCall, StepOutcome, StepReport, TrapKind};
+use glasshouse_devices::{DeviceReport, LogLine, StepCall, StepOutcome, StepReport, TrapKind};
 use glasshouse_envelope::{Envelope, Flags};
 use glasshouse_kernel::{
     Bytes, Capability, Effect, Event, EventKind, Exit, Fuel, Input, Kernel, KernelConfig, Limits, ModuleHash,
@@ -55,7 +55,14 @@ pub fn returned(flags: Flags, payload: &[u8], fuel_used: u64) -> StepReport {
 }
 
 pub fn report(outcome: StepOutcome, fuel_used: u64) -> StepReport {
-    StepReport { outcome, fuel_used, memory_bytes: 1_000, logs: Vec::new(), events: Vec::new() }
+    StepReport {
+        outcome,
+        fuel_used,
+        memory_bytes: 1_000,
+        logs: Vec::new(),
+        events: Vec::new(),
+        devices: DeviceReport::default(),
+    }
 }
 
 pub fn trapped(kind: TrapKind, fuel_used: u64) -> StepReport {
