@@ -4,7 +4,8 @@
 //! - [`host_args`], [`return_ok`], [`return_err`], [`raw`]: entries without the executor, typed and in bytes.
 //! - [`tools!`]: exports such functions as tools, with the descriptions that hosts read from the module.
 //! - [`model`], [`mod@tools`], [`files`], [`memory`], [`clock`]: the services, one `async fn` per request.
-//! - [`clock_now`], [`random_fill`], [`emit`], [`log`](crate::log()): the process's own devices; they answer at once.
+//! - [`devices`], [`clock_now`], [`random_fill`], [`emit`], [`log`](crate::log()): the process's own devices; they answer
+//!   at once.
 //! - [`host_externs!`]: declares functions that the embedder of the host adds.
 //! - [`arena`]: memory for what lives within one step.
 //! - `testing` (not on wasm): an in-memory host that drives an entry in ordinary tests.
@@ -59,7 +60,7 @@
 
 pub mod arena;
 mod buffers;
-mod devices;
+pub mod devices;
 mod executor;
 mod externs;
 mod levels;

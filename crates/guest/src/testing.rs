@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     panic::{self, AssertUnwindSafe},
     sync::Once,
@@ -21,7 +21,12 @@ type HostFunction = Box<dyn FnMut(Value) -> Result<Value, ErrorData>>;
 /// What the devices of this thread's host hold.
 #[derive(Default)]
 struct Host {
-    clock_nanoseconds: i64,
+    clock_nanoseconds: u64,
+    wall_nanoseconds: u64,
+    /// Time and interval of each timer, in nanoseconds.
+    timers: BTreeMap<u32, (u64, u64)>,
+    input: VecDeque<[u8; 32]>,
+    input_state: Option<[u8; 128]>,
     random: u64,
     logs: Vec<(Level, String)>,
     events: Vec<Vec<u8>>,
@@ -137,8 +142,49 @@ pub fn take_events() -> Vec<Vec<u8>> {
 }
 
 /// Sets this thread's virtual clock.
-pub fn set_clock(nanoseconds: i64) {
-    HOST.with_borrow_mut(|host| host.clock_nanoseconds = nanoseconds);
+pub fn set_clock(nanoseconds: u64) {
+    HOST.with_borrow_mut(|host| host.move_clock(nanoseconds));
+}
+
+/// Sets the wall time that belongs to virtual time 0, in nanoseconds since 1970-01-01T00:00:00Z.
+pub fn set_wall_clock(nanoseconds: u64) {
+    HOST.with_borrow_mut(|host| host.wall_nanoseconds = nanoseconds);
+}
+
+/// Lets a record arrive for the guest, in the bytes of `docs/guest-abi.md`.
+pub fn send_input_record(record: [u8; 32]) {
+    HOST.with_borrow_mut(|host| host.input.push_back(record));
+}
+
+/// Sets the state of the input devices, in the bytes of `docs/guest-abi.md`.
+pub fn set_input_state(state: [u8; 128]) {
+    HOST.with_borrow_mut(|host| host.input_state = Some(state));
+}
+
+impl Host {
+    /// Sets the clock; the timers that are due by then come to the queue.
+    fn move_clock(&mut self, to: u64) {
+        self.clock_nanoseconds = to;
+        let due = |timers: &BTreeMap<u32, (u64, u64)>| {
+            let due = timers.iter().filter(|(_, (time, _))| *time <= to);
+            due.min_by_key(|(id, (time, _))| (*time, **id))
+                .map(|(id, (time, interval))| (*id, *time, *interval))
+        };
+        while let Some((id, time, interval)) = due(&self.timers) {
+            let expirations = (to - time).checked_div(interval).map_or(1, |more| more + 1);
+            if interval == 0 {
+                self.timers.remove(&id);
+            } else {
+                self.timers.insert(id, (time + interval * expirations, interval));
+            }
+            let mut record = [0; 32];
+            record[..8].copy_from_slice(&time.to_le_bytes());
+            record[8] = 8;
+            record[12..16].copy_from_slice(&id.to_le_bytes());
+            record[16..24].copy_from_slice(&expirations.to_le_bytes());
+            self.input.push_back(record);
+        }
+    }
 }
 
 fn plain(value: &Value) -> Result<Vec<u8>, ErrorData> {
@@ -203,8 +249,48 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 pub(crate) mod devices {
     use super::{HOST, Level};
 
-    pub(crate) fn clock_now() -> i64 {
+    pub(crate) fn clock_now() -> u64 {
         HOST.with_borrow(|host| host.clock_nanoseconds)
+    }
+
+    pub(crate) fn clock_wall() -> u64 {
+        HOST.with_borrow(|host| host.wall_nanoseconds + host.clock_nanoseconds)
+    }
+
+    pub(crate) fn sleep_until(deadline: u64) -> u64 {
+        HOST.with_borrow_mut(|host| {
+            host.move_clock(host.clock_nanoseconds.max(deadline));
+            host.clock_nanoseconds
+        })
+    }
+
+    pub(crate) fn timer_set(id: u32, time: u64, interval: u64) {
+        HOST.with_borrow_mut(|host| {
+            host.timers.insert(id, (time, interval));
+            host.move_clock(host.clock_nanoseconds);
+        });
+    }
+
+    pub(crate) fn timer_cancel(id: u32) -> u32 {
+        HOST.with_borrow_mut(|host| host.timers.remove(&id)).is_some().into()
+    }
+
+    pub(crate) fn input_next(records: &mut [u8]) -> u32 {
+        HOST.with_borrow_mut(|host| {
+            let mut written = 0;
+            for place in records.chunks_exact_mut(32) {
+                let Some(record) = host.input.pop_front() else { break };
+                place.copy_from_slice(&record);
+                written += 32;
+            }
+            written
+        })
+    }
+
+    pub(crate) fn input_state(state: &mut [u8]) {
+        let bytes = HOST.with_borrow(|host| host.input_state).unwrap_or([0; 128]);
+        let length = state.len().min(bytes.len());
+        state[..length].copy_from_slice(&bytes[..length]);
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014), from seed 0.

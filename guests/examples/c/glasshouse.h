@@ -22,8 +22,56 @@
 
 #define GH_IMPORT(name) __attribute__((import_module("glasshouse"), import_name(name))) extern
 
-/* The virtual clock, in nanoseconds. It stands still during a step. */
-GH_IMPORT("clock_now") int64_t gh_clock_now(void);
+/* The virtual clock, in nanoseconds. Within a step, only gh_sleep_until moves it. */
+GH_IMPORT("clock_now") uint64_t gh_clock_now(void);
+
+/* The same time, as nanoseconds since 1970-01-01T00:00:00Z by the clock that the host gave the process. */
+GH_IMPORT("clock_wall") uint64_t gh_clock_wall(void);
+
+/* Moves the process's own time to the deadline at once, if that is ahead; returns the time after. */
+GH_IMPORT("sleep_until") uint64_t gh_sleep_until(uint64_t deadline);
+
+/* Sets a timer, in the place of one with its number: a record comes to the queue of gh_input_next when the process's
+ * time reaches `time`, and again after each interval, unless that is 0. Too many timers stop the step. */
+GH_IMPORT("timer_set") void gh_timer_set(uint32_t number, uint64_t time, uint64_t interval);
+
+/* Removes a timer; returns 1 if there was one, else 0. */
+GH_IMPORT("timer_cancel") uint32_t gh_timer_cancel(uint32_t number);
+
+/* What arrived: a key, text, the pointer, a gamepad, a timer. docs/guest-abi.md has the fields of each kind. */
+typedef struct {
+  uint64_t time;    /* virtual nanoseconds */
+  uint16_t kind;    /* GH_INPUT_... */
+  uint8_t action;   /* of keys and buttons: 0 released, 1 pressed, 2 pressed while it was pressed */
+  uint8_t gamepad;  /* 0 to 3 */
+  uint32_t code;    /* the key, the button, the axis, the timer, or bytes of text */
+  union {
+    char text[16];
+    struct { int32_t x, y; };
+    uint64_t expirations;
+  };
+} gh_input_record;
+_Static_assert(sizeof(gh_input_record) == 32, "the host writes records of this size");
+
+enum {
+  GH_INPUT_KEY = 1, GH_INPUT_TEXT, GH_INPUT_POINTER_MOVE, GH_INPUT_POINTER_BUTTON, GH_INPUT_WHEEL,
+  GH_INPUT_GAMEPAD_BUTTON, GH_INPUT_GAMEPAD_AXIS, GH_INPUT_TIMER,
+};
+
+/* Takes as many records as fit `length` bytes, at least one's; returns the bytes written, 0 when there are none. */
+GH_IMPORT("input_next") uint32_t gh_input_next(gh_input_record *records, uint32_t length);
+
+/* What is pressed and where things are. */
+typedef struct {
+  uint8_t keys[32];  /* the key of usage u is bit u % 8 of byte u / 8 */
+  int32_t pointer_x, pointer_y;
+  uint32_t pointer_buttons, lost_records;
+  struct { uint32_t buttons; int16_t axes[8]; } gamepads[4];
+} gh_input_state_record;
+_Static_assert(sizeof(gh_input_state_record) == 128, "the host writes a state of this size");
+
+/* Copies at most `length` bytes of the state; returns its whole size. */
+GH_IMPORT("input_state") uint32_t gh_input_state(gh_input_state_record *state, uint32_t length);
 
 /* Fills memory with bytes of the process's seeded random stream. */
 GH_IMPORT("random_fill") void gh_random_fill(void *pointer, uint32_t length);

@@ -1,4 +1,11 @@
-//! The process's own devices: clock, random bytes, log, events. They answer at once, within the step.
+//! The process's own devices. They answer at once, within the step, and the same in every run with the same seed and
+//! the same input.
+//!
+//! - [`clock_now`], [`random_fill`], [`log`](log()), [`emit`], [`emit_bytes`]: what every guest uses.
+//! - [`clock`]: virtual time, sleeping, timers. [`input`]: what arrives.
+
+pub mod clock;
+pub mod input;
 
 /// How much a log line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,10 +23,10 @@ pub enum Level {
     Trace = 4,
 }
 
-/// The virtual clock, in nanoseconds. It says when this step was started by the kernel's clock; the host's wall clock
-/// is [`clock::now`](crate::clock::now).
+/// The virtual clock, in nanoseconds; [`clock`] has more of it. The host's wall clock is
+/// [`clock::now`](crate::clock::now).
 pub fn clock_now() -> i64 {
-    host::clock_now()
+    host::clock_now().cast_signed()
 }
 
 /// Fills `bytes` from the process's seeded generator: the same seed gives the same bytes on every host.
@@ -67,7 +74,13 @@ mod host {
     mod imports {
         #[link(wasm_import_module = "glasshouse")]
         unsafe extern "C" {
-            pub safe fn clock_now() -> i64;
+            pub safe fn clock_now() -> u64;
+            pub safe fn clock_wall() -> u64;
+            pub safe fn sleep_until(deadline: u64) -> u64;
+            pub safe fn timer_set(id: u32, time: u64, interval: u64);
+            pub safe fn timer_cancel(id: u32) -> u32;
+            pub fn input_next(pointer: *mut u8, length: usize) -> u32;
+            pub fn input_state(pointer: *mut u8, length: usize) -> u32;
             pub fn random_fill(pointer: *mut u8, length: usize);
             pub fn log(level: u32, pointer: *const u8, length: usize);
             pub fn emit(pointer: *const u8, length: usize);
@@ -76,8 +89,17 @@ mod host {
         }
     }
 
-    pub(super) fn clock_now() -> i64 {
-        imports::clock_now()
+    pub(super) use imports::{clock_now, clock_wall, sleep_until, timer_cancel, timer_set};
+
+    /// Takes whole records; returns the bytes of those that there were.
+    pub(super) fn input_next(records: &mut [u8]) -> u32 {
+        // SAFETY: the host writes at most the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::input_next(records.as_mut_ptr(), records.len()) }
+    }
+
+    pub(super) fn input_state(state: &mut [u8]) {
+        // SAFETY: as above.
+        unsafe { imports::input_state(state.as_mut_ptr(), state.len()) };
     }
 
     pub(super) fn random_fill(bytes: &mut [u8]) {

@@ -1,6 +1,7 @@
 //! The SDK as it runs: modules built from `guests/`, on the native machine.
 
 mod bare;
+mod document;
 mod languages;
 mod levels;
 mod modules;
