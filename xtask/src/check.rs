@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What runs inside processes, and is therefore linted for their target as well.
-const GUESTS: [&str; 7] = ["probe", "react", "calculate", "clock", "files", "memory", "levels"];
+const GUESTS: [&str; 8] = ["probe", "react", "calculate", "clock", "files", "memory", "levels", "snake"];
 /// A processor without an operating system: what is built for it uses no standard library, and without its feature
 /// `alloc` no allocator.
 const BARE_TARGET: &str = "thumbv6m-none-eabi";

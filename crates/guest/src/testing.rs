@@ -18,6 +18,13 @@ use crate::{Level, buffers, executor, panics::Report};
 /// A function that [`host_externs!`](crate::host_externs!) may declare.
 type HostFunction = Box<dyn FnMut(Value) -> Result<Value, ErrorData>>;
 
+/// What the head-up display has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum HudElement {
+    Signal,
+    Overlay,
+}
+
 /// What the devices of this thread's host hold.
 #[derive(Default)]
 struct Host {
@@ -27,6 +34,14 @@ struct Host {
     timers: BTreeMap<u32, (u64, u64)>,
     input: VecDeque<[u8; 32]>,
     input_state: Option<[u8; 128]>,
+    /// Width, height, stride and format.
+    display: Option<[u32; 4]>,
+    frames: u64,
+    frame: Vec<u8>,
+    /// Rate, channels and format.
+    audio: Option<[u32; 3]>,
+    samples: Vec<f32>,
+    hud: BTreeMap<(HudElement, String), Value>,
     random: u64,
     logs: Vec<(Level, String)>,
     events: Vec<Vec<u8>>,
@@ -161,6 +176,26 @@ pub fn set_input_state(state: [u8; 128]) {
     HOST.with_borrow_mut(|host| host.input_state = Some(state));
 }
 
+/// The bytes of the frame that was presented last on this thread, and its number.
+pub fn last_frame() -> (Vec<u8>, u64) {
+    HOST.with_borrow(|host| (host.frame.clone(), host.frames))
+}
+
+/// What was played on this thread since the last call, from -1 to 1.
+pub fn take_samples() -> Vec<f32> {
+    HOST.with_borrow_mut(|host| std::mem::take(&mut host.samples))
+}
+
+/// The signal of this id that this thread's head-up display has.
+pub fn hud_signal(id: &str) -> Option<Value> {
+    HOST.with_borrow(|host| host.hud.get(&(HudElement::Signal, id.to_owned())).cloned())
+}
+
+/// The overlay of this id that this thread's head-up display has.
+pub fn hud_overlay(id: &str) -> Option<Value> {
+    HOST.with_borrow(|host| host.hud.get(&(HudElement::Overlay, id.to_owned())).cloned())
+}
+
 impl Host {
     /// Sets the clock; the timers that are due by then come to the queue.
     fn move_clock(&mut self, to: u64) {
@@ -247,7 +282,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 /// The devices, as [`crate::clock_now`] and its siblings reach them.
 pub(crate) mod devices {
-    use super::{HOST, Level};
+    use super::{HOST, HudElement, Level};
 
     pub(crate) fn clock_now() -> u64 {
         HOST.with_borrow(|host| host.clock_nanoseconds)
@@ -304,6 +339,73 @@ pub(crate) mod devices {
                 chunk.copy_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes()[..chunk.len()]);
             }
         });
+    }
+
+    pub(crate) fn display_configure(width: u32, height: u32, stride: u32, format: u32) {
+        HOST.with_borrow_mut(|host| host.display = Some([width, height, stride, format]));
+    }
+
+    pub(crate) fn display_palette(colours: &[u8]) {
+        assert!((4..=1024).contains(&colours.len()), "a palette has 1 to 256 entries");
+    }
+
+    pub(crate) fn display_present(frame: &[u8]) -> u64 {
+        HOST.with_borrow_mut(|host| {
+            let [_, height, stride, _] =
+                host.display.expect("a display is configured before it shows a frame");
+            assert_eq!(
+                frame.len() as u64,
+                u64::from(stride) * u64::from(height),
+                "a frame has the bytes of its layout"
+            );
+            host.frame = frame.to_vec();
+            host.frames += 1;
+            host.frames
+        })
+    }
+
+    pub(crate) fn audio_configure(rate: u32, channels: u32, format: u32) {
+        HOST.with_borrow_mut(|host| {
+            if host.audio.replace([rate, channels, format]) != Some([rate, channels, format]) {
+                host.samples.clear();
+            }
+        });
+    }
+
+    pub(crate) fn audio_play_f32(samples: &[f32]) -> u64 {
+        HOST.with_borrow_mut(|host| {
+            let [_, channels, _] = host.audio.expect("audio is configured before it is played");
+            let start = host.samples.len() as u64 / u64::from(channels.max(1));
+            host.samples.extend_from_slice(samples);
+            start
+        })
+    }
+
+    pub(crate) fn audio_play_i16(samples: &[i16]) -> u64 {
+        let samples: Vec<f32> = samples.iter().map(|sample| f32::from(*sample) / 32_768.0).collect();
+        audio_play_f32(&samples)
+    }
+
+    pub(crate) fn hud_signal(json: &[u8]) {
+        set_element(HudElement::Signal, json);
+    }
+
+    pub(crate) fn hud_overlay(json: &[u8]) {
+        set_element(HudElement::Overlay, json);
+    }
+
+    fn set_element(element: HudElement, json: &[u8]) {
+        let value: serde_json::Value = serde_json::from_slice(json).expect("an element is JSON");
+        let id = value["id"].as_str().expect("an element has an id").to_owned();
+        HOST.with_borrow_mut(|host| host.hud.insert((element, id), value));
+    }
+
+    pub(crate) fn hud_remove(id: &[u8]) -> u32 {
+        HOST.with_borrow_mut(|host| {
+            let before = host.hud.len();
+            host.hud.retain(|(_, known), _| known.as_bytes() != id);
+            (before - host.hud.len()) as u32
+        })
     }
 
     pub(crate) fn log(level: Level, text: &str) {

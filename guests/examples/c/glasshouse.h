@@ -73,6 +73,31 @@ _Static_assert(sizeof(gh_input_state_record) == 128, "the host writes a state of
 /* Copies at most `length` bytes of the state; returns its whole size. */
 GH_IMPORT("input_state") uint32_t gh_input_state(gh_input_state_record *state, uint32_t length);
 
+/* Says what frames are from now on: pixels in a row, rows, bytes from one row to the next, format of a pixel. */
+enum { GH_INDEXED8 = 1, GH_RGB24, GH_RGBA32, GH_BGRA32, GH_LUMA8 };
+GH_IMPORT("display_configure")
+void gh_display_configure(uint32_t width, uint32_t height, uint32_t stride, uint32_t format);
+
+/* Sets the colours of GH_INDEXED8: 1 to 256 entries of red, green, blue and alpha. `length` is in bytes. */
+GH_IMPORT("display_palette") void gh_display_palette(const void *entries, uint32_t length);
+
+/* Shows a frame of stride * height bytes; returns its number, from 1. */
+GH_IMPORT("display_present") uint64_t gh_display_present(const void *frame, uint32_t length);
+
+/* Says what is played: frames in a second, samples in a frame, format of a sample. */
+enum { GH_SAMPLES_F32 = 1, GH_SAMPLES_I16 };
+GH_IMPORT("audio_configure") void gh_audio_configure(uint32_t rate, uint32_t channels, uint32_t format);
+
+/* Plays whole frames; returns where they start in the stream, in frames. `length` is in bytes. */
+GH_IMPORT("audio_play") uint64_t gh_audio_play(const void *samples, uint32_t length);
+
+/* Sets a signal or an overlay of the head-up display, JSON as in docs/guest-abi.md. */
+GH_IMPORT("hud_signal") void gh_hud_signal(const void *json, uint32_t length);
+GH_IMPORT("hud_overlay") void gh_hud_overlay(const void *json, uint32_t length);
+
+/* Removes the signal and the overlay of an id; returns how many there were. */
+GH_IMPORT("hud_remove") uint32_t gh_hud_remove(const char *id, uint32_t length);
+
 /* Fills memory with bytes of the process's seeded random stream. */
 GH_IMPORT("random_fill") void gh_random_fill(void *pointer, uint32_t length);
 

@@ -3,8 +3,12 @@
 //!
 //! - [`clock_now`], [`random_fill`], [`log`](log()), [`emit`], [`emit_bytes`]: what every guest uses.
 //! - [`clock`]: virtual time, sleeping, timers. [`input`]: what arrives.
+//! - [`display`], [`audio`], [`hud`]: what a host may show and play.
 
+pub mod audio;
 pub mod clock;
+pub mod display;
+pub mod hud;
 pub mod input;
 
 /// How much a log line matters.
@@ -79,6 +83,14 @@ mod host {
             pub safe fn sleep_until(deadline: u64) -> u64;
             pub safe fn timer_set(id: u32, time: u64, interval: u64);
             pub safe fn timer_cancel(id: u32) -> u32;
+            pub safe fn display_configure(width: u32, height: u32, stride: u32, format: u32);
+            pub fn display_palette(pointer: *const u8, length: usize);
+            pub fn display_present(pointer: *const u8, length: usize) -> u64;
+            pub safe fn audio_configure(rate: u32, channels: u32, format: u32);
+            pub fn audio_play(pointer: *const u8, length: usize) -> u64;
+            pub fn hud_signal(pointer: *const u8, length: usize);
+            pub fn hud_overlay(pointer: *const u8, length: usize);
+            pub fn hud_remove(pointer: *const u8, length: usize) -> u32;
             pub fn input_next(pointer: *mut u8, length: usize) -> u32;
             pub fn input_state(pointer: *mut u8, length: usize) -> u32;
             pub fn random_fill(pointer: *mut u8, length: usize);
@@ -89,7 +101,44 @@ mod host {
         }
     }
 
-    pub(super) use imports::{clock_now, clock_wall, sleep_until, timer_cancel, timer_set};
+    pub(super) use imports::{
+        audio_configure, clock_now, clock_wall, display_configure, sleep_until, timer_cancel, timer_set,
+    };
+
+    pub(super) fn display_palette(colours: &[u8]) {
+        // SAFETY: the host only reads the `length` bytes at `pointer`, which are borrowed for the call.
+        unsafe { imports::display_palette(colours.as_ptr(), colours.len()) }
+    }
+
+    pub(super) fn display_present(frame: &[u8]) -> u64 {
+        // SAFETY: as above.
+        unsafe { imports::display_present(frame.as_ptr(), frame.len()) }
+    }
+
+    pub(super) fn audio_play_f32(samples: &[f32]) -> u64 {
+        // SAFETY: as above. In a guest, numbers are little-endian, as the host takes them.
+        unsafe { imports::audio_play(samples.as_ptr().cast(), size_of_val(samples)) }
+    }
+
+    pub(super) fn audio_play_i16(samples: &[i16]) -> u64 {
+        // SAFETY: as above.
+        unsafe { imports::audio_play(samples.as_ptr().cast(), size_of_val(samples)) }
+    }
+
+    pub(super) fn hud_signal(json: &[u8]) {
+        // SAFETY: as above.
+        unsafe { imports::hud_signal(json.as_ptr(), json.len()) }
+    }
+
+    pub(super) fn hud_overlay(json: &[u8]) {
+        // SAFETY: as above.
+        unsafe { imports::hud_overlay(json.as_ptr(), json.len()) }
+    }
+
+    pub(super) fn hud_remove(id: &[u8]) -> u32 {
+        // SAFETY: as above.
+        unsafe { imports::hud_remove(id.as_ptr(), id.len()) }
+    }
 
     /// Takes whole records; returns the bytes of those that there were.
     pub(super) fn input_next(records: &mut [u8]) -> u32 {
