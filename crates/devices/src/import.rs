@@ -7,7 +7,7 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use crate::{Context, DeviceError, own};
+use crate::{Context, DeviceError, audio, clock, display, hud, input, own, timer};
 
 /// Fuel for each byte that a host function moves into or out of the guest's memory.
 pub const FUEL_PER_BYTE: u64 = 1;
@@ -41,7 +41,15 @@ pub struct HostFunction {
 }
 
 /// The tables of all modules, in the order in which [`functions`] lists them.
-const TABLES: &[&[HostFunction]] = &[own::FUNCTIONS];
+const TABLES: &[&[HostFunction]] = &[
+    clock::FUNCTIONS,
+    own::FUNCTIONS,
+    timer::FUNCTIONS,
+    input::FUNCTIONS,
+    display::FUNCTIONS,
+    audio::FUNCTIONS,
+    hud::FUNCTIONS,
+];
 
 /// Every function that a guest may import, in an order that is the same in every build.
 pub fn functions() -> impl Iterator<Item = &'static HostFunction> {

@@ -5,6 +5,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::DeviceEvent;
+
 /// What one step of a process runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StepCall {
@@ -50,7 +52,12 @@ pub struct StepReport {
 
 /// What the devices of a process did in one step, beside its log and its events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct DeviceReport {}
+pub struct DeviceReport {
+    /// What happened, in order.
+    pub events: Vec<DeviceEvent>,
+    /// Events over [`crate::ContextLimits::device_events`], which are not among them.
+    pub events_dropped: u64,
+}
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
