@@ -1,51 +1,19 @@
 //! The SDK as it runs: modules built from `guests/`, on the native machine.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::LazyLock,
-};
+mod bare;
+mod document;
+mod languages;
+mod levels;
+mod modules;
 
 use glasshouse_devices::{Context, StepCall, StepOutcome, StepReport, TrapKind};
 use glasshouse_engine::{Instance, InstanceLimits, Machine, describe_tools, native::Wasmtime};
 use glasshouse_envelope::{Envelope, Flags};
 use glasshouse_guest::ErrorData;
+use modules::module;
 use serde_json::{Value, json};
 
 const FUEL: u64 = 100_000_000;
-
-/// The folder of the modules, built once per run of the tests.
-static MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
-    // Asked when the tests run: checkouts that share a target directory share this program, too.
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    let manifest = Path::new(&package).join("../../Cargo.toml");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args([
-        "build",
-        "--profile",
-        "guest",
-        "--locked",
-        "--quiet",
-        "--target",
-        "wasm32-unknown-unknown",
-        "--manifest-path",
-    ]);
-    cargo.arg(manifest).arg("--target-dir").arg(&target);
-    for package in ["probe", "react", "calculate", "clock", "files", "memory"] {
-        cargo.args(["--package", package]);
-    }
-    // What applies to the host build must not leak into this one.
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
-        cargo.env_remove(name);
-    }
-    assert!(cargo.status().expect("cargo starts").success(), "the guests do not build");
-    target.join("wasm32-unknown-unknown/guest")
-});
-
-fn module(name: &str) -> Vec<u8> {
-    std::fs::read(MODULES.join(name).with_extension("wasm")).expect("the guest build made the module")
-}
 
 struct Process {
     instance: <Wasmtime as Machine>::Instance,
@@ -175,13 +143,15 @@ fn devices_reach_the_context() {
 }
 
 #[test]
-fn a_panic_is_logged_with_its_place_and_traps() {
+fn a_panic_arrives_as_an_error_with_its_message_and_place() {
     let mut process = Process::new("probe");
     let report = process.start("crash", &json!(null));
-    assert_eq!(trap(&report), TrapKind::Unreachable);
-    let [line] = report.logs.as_slice() else { panic!("{:?}", report.logs) };
-    assert_eq!(line.level, 0);
-    assert!(line.text.contains("probe/src/lib.rs") && line.text.contains("as asked"), "{}", line.text);
+    let StepOutcome::Failed { error } = &report.outcome else { panic!("{:?}", report.outcome) };
+    let error: ErrorData = serde_json::from_slice(error).unwrap();
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("guest_panic", "as asked"));
+    assert!(error.location.unwrap().starts_with("guests/probe/src/lib.rs:"));
+    assert!(report.logs.is_empty());
+    assert_eq!(trap(&process.start("echo", &json!(1))), TrapKind::Poisoned);
 }
 
 #[test]
