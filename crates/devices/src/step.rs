@@ -59,6 +59,11 @@ pub enum StepOutcome {
         /// One sentence for a person. Equal on every host.
         message: String,
     },
+    /// The process ended itself: a command's `_start` returned, which is code 0, or the guest asked for it.
+    Exited {
+        /// Zero means success, as everywhere.
+        code: u32,
+    },
 }
 
 /// Why a step was stopped. The order of the variants is part of the trace format.
@@ -83,14 +88,16 @@ pub enum TrapKind {
     IndirectCall,
     /// The guest's `gh_allocate` or entry returned a location outside of its memory, or an output over the limit.
     MalformedResult,
-    /// The module exports no such entry, or not with the signature `(i32, i32) -> i64`.
+    /// The module exports no such entry, or not with the signature `(i32, i32) -> i64`; for `_start` that is `() -> ()`.
     MissingEntry,
     /// A device was misused: a bad location, a bad log level, too many events.
     DeviceFailure,
-    /// The process had trapped before; nothing was run.
+    /// The process had trapped or exited before; nothing was run.
     Poisoned,
     /// The engine failed for a reason of its own.
     Engine,
+    /// The host stopped it. The fuel that it had used tells where, and a repetition can stop there again.
+    Interrupted,
 }
 
 impl TrapKind {
@@ -110,6 +117,7 @@ impl TrapKind {
             Self::DeviceFailure => "device_failure",
             Self::Poisoned => "poisoned",
             Self::Engine => "engine",
+            Self::Interrupted => "interrupted",
         }
     }
 }

@@ -6,7 +6,11 @@ use std::{format, ops::Range};
 
 use glasshouse_devices::{Context, TrapKind};
 
-use crate::{abi, trap::StepTrap};
+use crate::{
+    abi,
+    budget::Budget,
+    trap::{GuestTrap, StepTrap},
+};
 
 /// Random bytes that are drawn at once: bounds the copies that an engine makes. A multiple of the random stream's word,
 /// so that the pieces are what the whole would be.
@@ -14,9 +18,13 @@ const RANDOM_PIECE_BYTES: usize = 64 << 10;
 
 /// The guest that calls a device, as its engine gives it.
 pub(crate) trait Caller {
-    /// Fuel that is left.
+    /// Fuel that is handed out and left.
     fn fuel(&mut self) -> i64;
     fn set_fuel(&mut self, fuel: i64);
+    /// Stack that is left.
+    fn stack(&mut self) -> i64;
+    /// Acts on the step's fuel.
+    fn budget<R>(&mut self, act: impl FnOnce(&mut Budget) -> R) -> R;
     /// Bytes of the linear memory.
     fn memory_bytes(&mut self) -> u64;
     /// Shows the bytes of a range that lies in the memory.
@@ -25,6 +33,26 @@ pub(crate) trait Caller {
     fn write<R>(&mut self, range: Range<usize>, act: impl FnOnce(&mut Context, &mut [u8]) -> R) -> R;
     /// Acts on the context alone.
     fn context<R>(&mut self, act: impl FnOnce(&mut Context) -> R) -> R;
+}
+
+/// What the hook does that a module calls when its fuel or stack is below zero.
+pub(crate) fn checkpoint(caller: &mut impl Caller) -> Result<(), StepTrap> {
+    let fuel = caller.fuel();
+    if caller.stack() < 0 && caller.budget(|budget| budget.total(fuel)) >= 0 {
+        return Err(GuestTrap::StackOverflow.into());
+    }
+    pay_fuel(caller, 0)
+}
+
+/// Charges for what a call does, before it is done.
+pub(crate) fn pay_fuel(caller: &mut impl Caller, cost: u64) -> Result<(), StepTrap> {
+    let left = caller.fuel().saturating_sub_unsigned(cost);
+    caller.set_fuel(left);
+    if left < 0 {
+        let left = caller.budget(|budget| budget.checkpoint(left))?;
+        caller.set_fuel(left);
+    }
+    Ok(())
 }
 
 pub(crate) fn clock_now(caller: &mut impl Caller) -> u64 {
@@ -63,11 +91,7 @@ fn pay(
     length: u32,
 ) -> Result<Range<usize>, StepTrap> {
     let cost = u64::from(length) * abi::FUEL_PER_DEVICE_BYTE;
-    let left = caller.fuel().saturating_sub_unsigned(cost);
-    caller.set_fuel(left);
-    if left < 0 {
-        return Err(StepTrap::out_of_fuel());
-    }
+    pay_fuel(caller, cost)?;
     if !lies_within(pointer, length, caller.memory_bytes()) {
         return Err(StepTrap::new(
             TrapKind::DeviceFailure,

@@ -4,12 +4,13 @@
 //!   settled NaNs.
 //! - [`abi`]: the names and types that a module and a host agree on.
 //! - [`Machine`]: compiles and instantiates modules; [`Instance`]: runs the steps of one process.
-//! - [`InstanceLimits`]: how much one instance may use.
+//! - [`InstanceLimits`]: how much one instance may use; [`StepLimits`] and [`Interrupt`]: how much one step.
+//! - [`Snapshot`] and [`SavedProcess`]: a process between two steps, to be restored and forked, or to be kept.
 //! - [`HostMachine`]: the machine of this host: `native::Wasmtime`, or `browser::BrowserMachine` on `wasm32`.
 //! - [`describe_tools`]: what tools a module offers, read without running it.
-//! - [`ModuleError`]: why a module cannot run.
+//! - [`ModuleError`]: why a module cannot run; [`SnapshotError`]: why a saved process cannot continue.
 //!
-//! What a step does (`step`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
+//! What a step does (`step`), when it gets fuel (`budget`), what is saved of it (`snapshot`), what the devices do and cost (`devices`) and how a stopped step is described (`trap`) is
 //! written once; an engine only gives calls, memory and globals.
 //!
 //! **Invariant:** whatever a module does when it runs, a step ends with a report: never a panic, never a wait without
@@ -17,10 +18,12 @@
 //! on the machine that runs it.
 
 pub mod abi;
+mod budget;
 mod devices;
 mod error;
 mod machine;
 pub mod rewrite;
+pub mod snapshot;
 mod step;
 mod tools;
 mod trap;
@@ -32,8 +35,10 @@ pub mod native;
 
 #[cfg(target_arch = "wasm32")]
 pub use browser::BrowserMachine as HostMachine;
+pub use budget::{Interrupt, SLICE, StepLimits};
 pub use error::ModuleError;
 pub use machine::{Instance, InstanceLimits, Machine, PAGE_BYTES};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::Wasmtime as HostMachine;
+pub use snapshot::{SavedProcess, Snapshot, SnapshotError};
 pub use tools::describe_tools;

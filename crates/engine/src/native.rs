@@ -3,24 +3,29 @@
 //! - [`Wasmtime`]: one engine, shared by all modules and instances.
 //! - [`CompiledModule`]: a module ready to be instantiated.
 //! - [`WasmtimeInstance`]: one process.
+//! - [`MemoryImage`]: its memory in a snapshot.
 //!
 //! The rewriting pass accounts for fuel, stack and growth and settles NaNs, so the engine's own counters, limits and
 //! canonicalization are off; its stack limit is a net below the counted one.
 
 mod devices;
 mod guest;
+mod snapshot;
 
 use std::sync::Arc;
 
 use glasshouse_devices::{Context, StepCall, StepReport};
-use wasmtime::{Config, Engine, InstancePre, Linker, Memory, Module, Store, Trap};
+use wasmtime::{Config, Engine, InstancePre, Linker, Memory, Module, Ref, Store, Trap};
 
 use crate::{
-    Instance, InstanceLimits, Machine, ModuleError,
+    Instance, InstanceLimits, Machine, ModuleError, Snapshot, SnapshotError, StepLimits,
     abi::{self, Account},
-    rewrite::{self, Needs, RewriteConfig},
+    budget::Budget,
+    rewrite::{self, Needs, RewriteConfig, Rewritten},
     step::Process,
 };
+
+pub use snapshot::MemoryImage;
 
 /// Native stack for guest code. The counted limit is half of this, in an estimate that is generous for what compilers
 /// emit; threads have at least 2 MiB.
@@ -44,10 +49,11 @@ pub struct CompiledModule {
 /// One process on wasmtime. It may move between threads.
 pub struct WasmtimeInstance(Process<guest::WasmtimeGuest>);
 
-/// What the engine keeps for an instance: its devices, and where its accounts are.
+/// What the engine keeps for an instance: its devices, where its accounts are, and the fuel of its step.
 struct State {
     context: Context,
     accounts: Option<Accounts>,
+    budget: Budget,
 }
 
 /// The parts of an instance that the host reads and writes.
@@ -97,25 +103,10 @@ fn engine_error(error: wasmtime::Error) -> ModuleError {
     ModuleError::Engine { reason: std::format!("{error:#}") }
 }
 
-impl Machine for Wasmtime {
-    type Module = CompiledModule;
-    type Instance = WasmtimeInstance;
-
-    fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
-        let rewritten = rewrite::rewrite(module, &self.config)?;
-        let needs = Arc::new(rewrite::needs(&rewritten)?);
-        let compiled = Module::from_binary(&self.engine, &rewritten).map_err(engine_error)?;
-        let ready = self.linker.instantiate_pre(&compiled).map_err(engine_error)?;
-        Ok(CompiledModule { ready, needs })
-    }
-
-    fn instantiate(
-        &self,
-        module: &CompiledModule,
-        limits: InstanceLimits,
-    ) -> Result<WasmtimeInstance, ModuleError> {
-        module.needs.check(&limits)?;
-        let state = State { context: Context::new(0, [0; 32]), accounts: None };
+impl Wasmtime {
+    /// An instance whose memory and state are still those that the rewritten module starts with.
+    fn start(&self, module: &CompiledModule) -> Result<guest::WasmtimeGuest, ModuleError> {
+        let state = State { context: Context::new(0, [0; 32]), accounts: None, budget: Budget::default() };
         let mut store = Store::new(&self.engine, state);
         let instance = module.ready.instantiate(&mut store).map_err(|error| {
             if error.downcast_ref::<Trap>().is_some() {
@@ -138,14 +129,63 @@ impl Machine for Wasmtime {
         ];
         let accounts = Accounts { memory, globals };
         store.data_mut().accounts = Some(accounts);
-        let guest = guest::WasmtimeGuest::new(store, instance, accounts);
+        let hooks = instance.get_table(&mut store, abi::HOOKS).ok_or_else(|| missing(abi::HOOKS))?;
+        let hook = devices::hook(&mut store);
+        hooks.set(&mut store, 0, Ref::Func(Some(hook))).map_err(engine_error)?;
+        Ok(guest::WasmtimeGuest::new(store, instance, accounts))
+    }
+}
+
+impl Machine for Wasmtime {
+    type Module = CompiledModule;
+    type Image = MemoryImage;
+    type Instance = WasmtimeInstance;
+
+    fn compile(&self, module: &[u8]) -> Result<CompiledModule, ModuleError> {
+        let Rewritten { module, needs } = rewrite::rewrite(module, &self.config)?;
+        let compiled = Module::from_binary(&self.engine, &module).map_err(engine_error)?;
+        let ready = self.linker.instantiate_pre(&compiled).map_err(engine_error)?;
+        Ok(CompiledModule { ready, needs: Arc::new(needs) })
+    }
+
+    fn needs<'a>(&self, module: &'a CompiledModule) -> &'a Needs {
+        &module.needs
+    }
+
+    fn instantiate(
+        &self,
+        module: &CompiledModule,
+        limits: InstanceLimits,
+    ) -> Result<WasmtimeInstance, ModuleError> {
+        module.needs.check(&limits)?;
+        let mut guest = self.start(module)?;
+        guest.write_data(&module.needs.data);
         Ok(WasmtimeInstance(Process::new(guest, module.needs.clone(), &limits)))
+    }
+
+    fn restore(
+        &self,
+        module: &CompiledModule,
+        snapshot: &Snapshot<MemoryImage>,
+        limits: InstanceLimits,
+    ) -> Result<WasmtimeInstance, SnapshotError> {
+        snapshot.check(&module.needs, &limits)?;
+        let mut guest = self.start(module)?;
+        guest.restore_memory(snapshot.memory())?;
+        let process = Process::restored(guest, module.needs.clone(), &limits, snapshot.registers())?;
+        Ok(WasmtimeInstance(process))
     }
 }
 
 impl Instance for WasmtimeInstance {
-    fn step(&mut self, call: &StepCall, context: &mut Context, fuel: u64) -> StepReport {
-        self.0.step(call, context, fuel)
+    type Image = MemoryImage;
+
+    fn step(&mut self, call: &StepCall, context: &mut Context, limits: impl Into<StepLimits>) -> StepReport {
+        self.0.step(call, context, &limits.into())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
+        self.0.snapshot()
     }
 }
 

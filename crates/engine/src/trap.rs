@@ -1,6 +1,7 @@
 //! Why a step is stopped, in words that are the same on every host.
 //!
-//! - [`StepTrap`]: what a report says.
+//! - [`StepTrap`]: what a report says of a step that trapped.
+//! - [`Stop`]: how a step ends before its entry returns: it traps, or the process exits.
 //! - [`GuestTrap`]: what an engine says, as far as all engines can tell it. Some do not say whether a table slot was
 //!   empty or held a function of another type, some not whether it was memory or a table that was too small, and some not
 //!   whether it was a division or a conversion whose result did not fit, or a NaN; so nobody says it here.
@@ -11,7 +12,18 @@ use std::string::String;
 use glasshouse_devices::TrapKind;
 use thiserror::Error;
 
-/// Why a step was stopped; also what a device function fails with.
+/// How a step ends before its entry returns; also what a function of the host fails with.
+#[derive(Debug, Error)]
+pub(crate) enum Stop {
+    /// The step traps.
+    #[error(transparent)]
+    Trap(#[from] StepTrap),
+    /// The process ends itself with this code.
+    #[error("the process exited with code {0}")]
+    Exit(u32),
+}
+
+/// Why a step was stopped.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub(crate) struct StepTrap {
@@ -74,8 +86,8 @@ impl From<GuestTrap> for StepTrap {
 pub(crate) enum Failure {
     /// The guest's own code.
     Guest(GuestTrap),
-    /// A device, or the engine.
-    Stopped(StepTrap),
+    /// A function of the host, or the engine.
+    Stopped(Stop),
 }
 
 /// What browsers say, in small letters: Chromium's, Firefox's and Safari's messages begin so. Safari puts the expression

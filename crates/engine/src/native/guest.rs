@@ -1,6 +1,6 @@
 //! Gives a step its guest on wasmtime.
 
-use std::{format, mem, vec::Vec};
+use std::{collections::HashMap, format, mem, vec::Vec};
 
 use glasshouse_devices::{Context, TrapKind};
 use wasmtime::{Store, Trap, WasmParams, WasmResults};
@@ -8,20 +8,24 @@ use wasmtime::{Store, Trap, WasmParams, WasmResults};
 use super::{Accounts, State};
 use crate::{
     abi::{self, Account},
+    budget::Budget,
     step::Guest,
-    trap::{Failure, GuestTrap, StepTrap},
+    trap::{Failure, GuestTrap, StepTrap, Stop},
 };
 
 /// An instance and what it keeps.
 pub(super) struct WasmtimeGuest {
-    store: Store<State>,
-    instance: wasmtime::Instance,
-    accounts: Accounts,
+    pub(super) store: Store<State>,
+    pub(super) instance: wasmtime::Instance,
+    pub(super) accounts: Accounts,
+    /// The module's functions that tables and globals may hold, by what the engine refers to them with. Filled when a
+    /// snapshot first needs it.
+    pub(super) functions: HashMap<usize, u32>,
 }
 
 impl WasmtimeGuest {
     pub(super) fn new(store: Store<State>, instance: wasmtime::Instance, accounts: Accounts) -> Self {
-        Self { store, instance, accounts }
+        Self { store, instance, accounts, functions: HashMap::new() }
     }
 
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Failure> {
@@ -43,8 +47,12 @@ impl Guest for WasmtimeGuest {
         mem::swap(&mut self.store.data_mut().context, context);
     }
 
-    fn start(&mut self) -> Result<(), Failure> {
-        self.call(abi::START, ())
+    fn budget<R>(&mut self, act: impl FnOnce(&mut Budget) -> R) -> R {
+        act(&mut self.store.data_mut().budget)
+    }
+
+    fn procedure(&mut self, name: &str) -> Result<(), Failure> {
+        self.call(name, ())
     }
 
     fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
@@ -72,12 +80,13 @@ impl Guest for WasmtimeGuest {
 
 /// Why a call into the guest failed.
 fn failure(error: wasmtime::Error) -> Failure {
-    let error = match error.downcast::<StepTrap>() {
-        Ok(trap) => return Failure::Stopped(trap),
+    let error = match error.downcast::<Stop>() {
+        Ok(stop) => return Failure::Stopped(stop),
         Err(error) => error,
     };
     let Some(trap) = error.downcast_ref::<Trap>() else {
-        return Failure::Stopped(StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}")));
+        let trap = StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}"));
+        return Failure::Stopped(trap.into());
     };
     Failure::Guest(match trap {
         Trap::UnreachableCodeReached => GuestTrap::Unreachable,
@@ -86,6 +95,6 @@ fn failure(error: wasmtime::Error) -> Failure {
         Trap::IndirectCallToNull | Trap::BadSignature => GuestTrap::IndirectCall,
         Trap::IntegerDivisionByZero => GuestTrap::DivideByZero,
         Trap::IntegerOverflow | Trap::BadConversionToInteger => GuestTrap::DoesNotFit,
-        _ => return Failure::Stopped(StepTrap::engine()),
+        _ => return Failure::Stopped(StepTrap::engine().into()),
     })
 }

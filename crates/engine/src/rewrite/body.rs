@@ -16,13 +16,14 @@
 //! gh_stack += frame
 //! ```
 //!
-//! The accounts are tested, `if (gh_fuel | gh_stack) < 0 { unreachable }`, behind the charges of a function's entry, at
-//! the head of each loop, and before an operator that is charged by its size; hosts test them in each device call and
-//! when a step ends. That is enough: a step whose fuel is below zero reaches no loop head, no entry and no device any
-//! more, so all it can still do is to run forwards through the functions that are active. Every operator of those is in
-//! the frame that is counted for them, hence there are at most [`STACK_BYTES`](crate::abi::STACK_BYTES), each of them
-//! possibly a call of a function with at most `SMALL_LEAF` operators, whose entry is not tested. And nothing of it can
-//! be seen: the report of the step is the same as if it had been stopped at once.
+//! The accounts are tested, `if (gh_fuel | gh_stack) < 0 { call gh_hooks[0] }`, behind the charges of a function's entry,
+//! at the head of each loop, and before an operator that is charged by its size; hosts test them in each device call and
+//! when a step ends. These are the *checkpoints*: the host's hook adds fuel and returns, or stops the step (`budget`).
+//! That is enough: a step whose fuel is used up passes no loop head, no entry and no device any more, so all it can
+//! still do is to run forwards through the functions that are active. Every operator of those is in the frame that is
+//! counted for them, hence there are at most [`STACK_BYTES`](crate::abi::STACK_BYTES), each of them possibly a call of a
+//! function with at most `SMALL_LEAF` operators, whose entry is not tested. And nothing of it can be seen: the report of
+//! the step is the same as if it had been stopped at once.
 //!
 //! `memory.grow` and `table.grow` become calls of the functions in `added`, charged like the operators and not counted as
 //! calls: they are small, call nothing, and at most one is active. NaNs are settled as `nan` says, which costs no fuel,
@@ -38,7 +39,7 @@ use wasmparser::{
 };
 
 use super::{
-    added::{Added, Grow},
+    added::{Added, Function},
     cost::{self, SizeCost},
     nan::{self, Numbers, Scratch, Shape},
 };
@@ -57,11 +58,13 @@ const SMALL_LEAF: u64 = 32;
 /// Bytes of a rewritten body: what browsers compile at most.
 const REWRITTEN_BYTES_MAXIMUM: usize = 7_654_321;
 
-/// The indices of the accounts that code charges and tests.
+/// The indices of what code charges, tests and calls.
 #[derive(Debug, Clone, Copy)]
 struct Accounts {
     fuel: u32,
     stack: u32,
+    /// The function that calls the host's hook.
+    checkpoint: u32,
 }
 
 /// How a function's results are written as a block's type.
@@ -81,6 +84,8 @@ enum Piece {
     Leave(u32),
     /// A call of an added function, in place of the operator that it stands for.
     Call(u32),
+    /// The record that a segment was dropped: a global and the bit to set in it.
+    Dropped(u32, i64),
     /// Where the number that lies on the stack is settled if it must be, by its value's number.
     Settle(u32),
 }
@@ -197,7 +202,11 @@ pub(super) fn rewrite(
         frame: counted.then_some(i64::try_from(frame).unwrap_or(i64::MAX)),
         tested: counted || function.loops || operator_count > SMALL_LEAF,
     };
-    let accounts = Accounts { fuel: added.account(Account::Fuel), stack: added.account(Account::Stack) };
+    let accounts = Accounts {
+        fuel: added.account(Account::Fuel),
+        stack: added.account(Account::Stack),
+        checkpoint: added.function(Function::Checkpoint),
+    };
     let size_scratch = validator.len_locals();
     let first_scratch = size_scratch + u32::from(function.needs_scratch);
     let Body { numbers, pieces, segments, .. } = function;
@@ -255,6 +264,7 @@ impl Body {
         added: &mut Added,
     ) -> Result<(), ModuleError> {
         self.charge(cost::fixed(operator));
+        added.state.operator(operator);
         let reached = self.current.is_some();
         let value = if reached { self.numbers.operator(operator, height) } else { None };
         if self.current.is_some()
@@ -275,12 +285,16 @@ impl Body {
                 return Ok(());
             }
             Operator::MemoryGrow { .. } if reached => {
-                self.pieces.push(Piece::Call(added.function(Grow::Memory)));
+                self.pieces.push(Piece::Call(added.function(Function::GrowMemory)));
             }
             Operator::TableGrow { table } if reached => {
-                self.pieces.push(Piece::Call(added.function(Grow::Table(*table))));
+                self.pieces.push(Piece::Call(added.function(Function::GrowTable(*table))));
             }
             _ => self.copy(range),
+        }
+        if let Some(number) = added.state.number(operator).filter(|_| reached) {
+            let (global, bit) = added.dropped(number);
+            self.pieces.push(Piece::Dropped(global, bit));
         }
         self.pieces.extend(value.map(Piece::Settle));
         match operator {
@@ -417,6 +431,15 @@ impl Encoder<'_> {
                 Piece::Leave(depth) if entry.frame.is_some() => Instruction::Br(*depth).encode(output),
                 Piece::Leave(_) => Instruction::Return.encode(output),
                 Piece::Call(function) => Instruction::Call(*function).encode(output),
+                Piece::Dropped(global, bit) => encode(
+                    &[
+                        Instruction::GlobalGet(*global),
+                        Instruction::I64Const(*bit),
+                        Instruction::I64Or,
+                        Instruction::GlobalSet(*global),
+                    ],
+                    output,
+                ),
                 Piece::Settle(value) => {
                     if let Some(shape) = settled.get(*value as usize).copied().flatten()
                         && let Some(scratch) = scratch.of(shape)
@@ -454,7 +477,7 @@ fn encode_add(account: u32, amount: i64, output: &mut Vec<u8>) {
     );
 }
 
-/// Traps if an account is below zero.
+/// Calls the host's hook if an account is below zero.
 fn encode_test(accounts: &Accounts, output: &mut Vec<u8>) {
     encode(
         &[
@@ -464,7 +487,7 @@ fn encode_test(accounts: &Accounts, output: &mut Vec<u8>) {
             Instruction::I64Const(0),
             Instruction::I64LtS,
             Instruction::If(BlockType::Empty),
-            Instruction::Unreachable,
+            Instruction::Call(accounts.checkpoint),
             Instruction::End,
         ],
         output,

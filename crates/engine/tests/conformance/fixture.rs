@@ -87,7 +87,7 @@ pub fn run<M: Machine>(machine: &M, module: &[u8], fuel: u64) -> StepReport {
 pub fn trap(report: &StepReport) -> (TrapKind, u64) {
     match &report.outcome {
         StepOutcome::Trapped { kind, .. } => (*kind, report.fuel_used),
-        StepOutcome::Returned(bytes) => panic!("the step returned {bytes:?}"),
+        other => panic!("the step did not trap: {other:?}"),
     }
 }
 
@@ -95,7 +95,7 @@ pub fn trap(report: &StepReport) -> (TrapKind, u64) {
 pub fn words_of(report: &StepReport) -> &str {
     match &report.outcome {
         StepOutcome::Trapped { message, .. } => message,
-        StepOutcome::Returned(bytes) => panic!("the step returned {bytes:?}"),
+        other => panic!("the step did not trap: {other:?}"),
     }
 }
 
@@ -103,7 +103,7 @@ pub fn words_of(report: &StepReport) -> &str {
 pub fn returned(report: &StepReport) -> &[u8] {
     match &report.outcome {
         StepOutcome::Returned(bytes) => bytes,
-        StepOutcome::Trapped { kind, message } => panic!("the step trapped: {kind}: {message}"),
+        other => panic!("the step did not return: {other:?}"),
     }
 }
 
