@@ -6,6 +6,7 @@
 
 mod code;
 
+use glasshouse_engine::abi;
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ElementSection, Elements, ExportKind, ExportSection, Function,
     FunctionSection, GlobalSection, GlobalType, Ieee32, Ieee64, MemorySection, MemoryType, Module, RefType,
@@ -62,6 +63,12 @@ pub fn program(seed: u64) -> Vec<u8> {
         code.function(&function);
     }
 
+    // What every process has.
+    functions.function(types.index(&[], &[]));
+    let mut command = Function::new([]);
+    command.instructions().end();
+    code.function(&command);
+
     let mut encoded = TypeSection::new();
     for Signature { parameters, results } in &types.0 {
         encoded.ty().function(parameters.iter().copied(), results.iter().copied());
@@ -84,7 +91,7 @@ pub fn program(seed: u64) -> Vec<u8> {
     });
     let mut globals = GlobalSection::new();
     let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0);
+    exports.export(abi::MEMORY, ExportKind::Memory, 0).export(abi::COMMAND, ExportKind::Func, count as u32);
     for index in 0..GLOBALS * TYPES.len() as u32 {
         let val_type = TYPES[(index / GLOBALS) as usize];
         let value = match val_type {

@@ -1,9 +1,17 @@
 //! Runs modules as a host does, rewritten or as they stand: sets accounts, starts them, says why a call ended.
 
-use glasshouse_engine::abi::{self, Account};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use glasshouse_engine::{
+    abi::{self, Account},
+    rewrite::{DataSegment, Rewritten},
+};
 
 use crate::{
-    engines::{Exports, Imports, Item, World},
+    engines::{Exports, Hook, Imports, Item, World},
     value::{Failure, Trap, Value},
 };
 
@@ -15,6 +23,8 @@ pub type End = Result<Vec<Value>, Failure>;
 pub struct Limits {
     /// Fuel of the whole run.
     pub fuel: i64,
+    /// Fuel that is handed out at once. It must not be seen.
+    pub slice: i64,
     /// Estimated bytes of stack for each call.
     pub stack: i64,
     /// Pages that a memory may have.
@@ -25,8 +35,13 @@ pub struct Limits {
 
 impl Limits {
     /// The stack that processes have, and no other limit that a test would reach.
-    pub const PLENTY: Self =
-        Self { fuel: 1 << 40, stack: abi::STACK_BYTES as i64, memory_pages: 65_536, table_elements: 1 << 32 };
+    pub const PLENTY: Self = Self {
+        fuel: 1 << 40,
+        slice: i64::MAX,
+        stack: abi::STACK_BYTES as i64,
+        memory_pages: 65_536,
+        table_elements: 1 << 32,
+    };
 }
 
 /// Instances in one world.
@@ -39,8 +54,15 @@ pub struct Host {
 struct Hosted {
     /// The module's own.
     exports: Exports,
-    /// In the order of [`Account::ALL`]; none for a module that was not rewritten.
-    accounts: Option<Vec<Item>>,
+    /// None for a module that was not rewritten, or that did not come so far.
+    accounts: Option<Accounts>,
+}
+
+struct Accounts {
+    /// In the order of [`Account::ALL`].
+    items: Vec<Item>,
+    /// Fuel that was not handed out yet.
+    reserve: Arc<AtomicI64>,
 }
 
 /// All that can be seen of an instance between calls, by the names of its exports.
@@ -86,25 +108,55 @@ impl Host {
         Self { world, limits, instances: Vec::new() }
     }
 
-    /// Instantiates a module, rewritten or not, and runs its start function. Answers the instance's number.
+    /// Instantiates a module as it stands. Answers the instance's number.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn instantiate(&mut self, module: &[u8], imports: &Imports) -> Result<usize, Failure> {
+        let exports = self.world.instantiate(module, imports)?;
+        self.instances.push(Hosted { exports, accounts: None });
+        Ok(self.instances.len() - 1)
+    }
+
+    /// Instantiates a rewritten module, writes its data, and runs its start function. Answers the instance's number.
     ///
     /// # Errors
     /// [`Failure`]. What has been written to imported memories and tables by then stays there, as it should.
-    pub fn instantiate(&mut self, module: &[u8], imports: &Imports) -> Result<usize, Failure> {
-        let mut exports = self.world.instantiate(module, imports)?;
-        let find = |name: &str| exports.iter().find(|(found, _)| found == name).map(|(_, item)| *item);
-        let accounts: Option<Vec<Item>> = Account::ALL.iter().map(|account| find(account.export())).collect();
-        let start = find(abi::START);
+    pub fn instantiate_rewritten(&mut self, module: &Rewritten, imports: &Imports) -> Result<usize, Failure> {
+        let mut exports = self.world.instantiate(&module.module, imports)?;
+        let find = |name: &str| {
+            let export = exports.iter().find(|(found, _)| found == name);
+            export.map(|(_, item)| *item).unwrap_or_else(|| panic!("the pass exports `{name}`"))
+        };
+        let items: Vec<Item> = Account::ALL.iter().map(|account| find(account.export())).collect();
+        let hooks = find(abi::HOOKS);
+        let memory = (!module.needs.data.is_empty()).then(|| find(abi::MEMORY));
+        let start = module.needs.starts.then(|| find(abi::START));
+        let reserve = Arc::new(AtomicI64::new(self.limits.fuel));
+        let (fuel, stack) = (items[Account::Fuel as usize], items[Account::Stack as usize]);
+        self.world.set_hook(hooks, Hook { fuel, stack, reserve: reserve.clone(), slice: self.limits.slice });
         exports.retain(|(name, _)| !abi::is_reserved(name));
-        self.instances.push(Hosted { exports, accounts });
+        self.instances.push(Hosted { exports, accounts: Some(Accounts { items, reserve }) });
         let instance = self.instances.len() - 1;
-        for account in Account::ALL {
-            self.set_account(instance, account, self.amount(account));
+        self.set_account(instance, Account::MemoryPages, self.limits.memory_pages);
+        self.set_account(instance, Account::TableElements, self.limits.table_elements);
+        if let Some(memory) = memory {
+            self.write(memory, &module.needs.data)?;
         }
         if let Some(start) = start {
             self.run(start, &[])?;
         }
         Ok(instance)
+    }
+
+    fn write(&mut self, memory: Item, data: &[DataSegment]) -> Result<(), Failure> {
+        let memory = self.world.memory(memory);
+        for DataSegment { offset, bytes } in data {
+            let start = *offset as usize;
+            let place = memory.get_mut(start..start + bytes.len());
+            place.ok_or(Failure::Trap(Trap::MemoryOutOfBounds))?.copy_from_slice(bytes);
+        }
+        Ok(())
     }
 
     /// What an instance exports.
@@ -134,31 +186,34 @@ impl Host {
         self.judge(end)
     }
 
-    /// What a process would report: accounts tell the pass's own trap from the module's.
+    /// What a process would report: a step that has used more fuel than it had is out of fuel, whatever it did since.
     fn judge(&mut self, end: End) -> End {
-        let overdrawn = |host: &mut Self, account| {
-            (0..host.instances.len()).any(|instance| host.account(instance, account) < 0)
-        };
-        if overdrawn(self, Account::Fuel) {
+        if (0..self.instances.len()).any(|instance| self.fuel(instance) < 0) {
             return Err(Failure::Trap(Trap::OutOfFuel));
-        }
-        if end == Err(Failure::Trap(Trap::Unreachable)) && overdrawn(self, Account::Stack) {
-            return Err(Failure::Trap(Trap::StackOverflow));
         }
         end
     }
 
-    /// Every account of every instance.
-    pub fn accounts(&mut self) -> Vec<i64> {
-        let places =
-            (0..self.instances.len()).flat_map(|instance| Account::ALL.map(|account| (instance, account)));
-        places.map(|(instance, account)| self.account(instance, account)).collect()
+    /// Fuel that is left to an instance, handed out or not; below zero when it was overdrawn.
+    pub fn fuel(&mut self, instance: usize) -> i64 {
+        let reserve = self.instances[instance].accounts.as_ref().map(|accounts| accounts.reserve.clone());
+        self.account(instance, Account::Fuel) + reserve.map_or(0, |reserve| reserve.load(Ordering::Relaxed))
     }
 
-    /// An account of an instance; zero if it was not rewritten.
+    /// Every account of every instance; of fuel, what is left in all.
+    pub fn accounts(&mut self) -> Vec<i64> {
+        let mut accounts = Vec::new();
+        for instance in 0..self.instances.len() {
+            accounts.push(self.fuel(instance));
+            accounts.extend(Account::ALL[1..].iter().map(|account| self.account(instance, *account)));
+        }
+        accounts
+    }
+
+    /// What an account of an instance shows; zero if it was not rewritten.
     pub fn account(&mut self, instance: usize, account: Account) -> i64 {
         let Some(accounts) = &self.instances[instance].accounts else { return 0 };
-        match self.world.global(accounts[account as usize]) {
+        match self.world.global(accounts.items[account as usize]) {
             Value::I64(value) => value,
             other => panic!("an account is {other:?}"),
         }
@@ -166,17 +221,7 @@ impl Host {
 
     fn set_account(&mut self, instance: usize, account: Account, amount: i64) {
         if let Some(accounts) = &self.instances[instance].accounts {
-            self.world.set_global(accounts[account as usize], &Value::I64(amount));
-        }
-    }
-
-    fn amount(&self, account: Account) -> i64 {
-        match account {
-            Account::Fuel => self.limits.fuel,
-            Account::Stack => self.limits.stack,
-            Account::MemoryPages => self.limits.memory_pages,
-            Account::MemoryRefused => 0,
-            Account::TableElements => self.limits.table_elements,
+            self.world.set_global(accounts.items[account as usize], &Value::I64(amount));
         }
     }
 

@@ -1,7 +1,11 @@
 //! Random valid modules: wasm-smith's, within the features that a process may use.
 
 use arbitrary::Unstructured;
-use wasm_encoder::reencode::{self, Reencode, RoundtripReencoder};
+use glasshouse_engine::abi;
+use wasm_encoder::{
+    CodeSection, ExportKind, ExportSection, Function, FunctionSection, TypeSection,
+    reencode::{self, Reencode, RoundtripReencoder, utils},
+};
 use wasm_smith::Config;
 
 use crate::stream::Stream;
@@ -68,31 +72,87 @@ pub fn module(seed: u64, termination: Termination) -> Option<Vec<u8>> {
     if termination == Termination::Ensured {
         module.ensure_termination(ROUNDS).ok()?;
     }
-    Some(with_function_references_only(&module.to_bytes()))
+    Some(for_a_process(&module.to_bytes()))
 }
 
-/// wasm-smith makes host references wherever it makes references, and the pass refuses them. Without imports both are
-/// null, or can be: a module stays valid when all of one kind become the other.
-fn with_function_references_only(module: &[u8]) -> Vec<u8> {
-    struct FunctionsOnly;
-
-    impl Reencode for FunctionsOnly {
-        type Error = std::convert::Infallible;
-
-        fn abstract_heap_type(
-            &mut self,
-            kind: wasmparser::AbstractHeapType,
-        ) -> Result<wasm_encoder::AbstractHeapType, reencode::Error<Self::Error>> {
-            if kind == wasmparser::AbstractHeapType::Extern {
-                return Ok(wasm_encoder::AbstractHeapType::Func);
-            }
-            RoundtripReencoder.abstract_heap_type(kind)
-        }
-    }
-
+/// Makes a process's module of wasm-smith's: it makes host references wherever it makes references, and exports what a
+/// process needs under no name that is known. Without imports host references are null, as references to functions can
+/// be: a module stays valid when all of one kind become the other.
+fn for_a_process(module: &[u8]) -> Vec<u8> {
     let mut changed = wasm_encoder::Module::new();
-    FunctionsOnly
+    ForAProcess::default()
         .parse_core_module(&mut changed, wasmparser::Parser::new(0), module)
         .expect("what wasm-smith makes can be read");
     changed.finish()
+}
+
+/// Puts `_start`, which does nothing, and the memory's export behind everything else.
+#[derive(Default)]
+struct ForAProcess {
+    types: u32,
+    functions: u32,
+}
+
+type Result<T> = std::result::Result<T, reencode::Error<std::convert::Infallible>>;
+
+impl Reencode for ForAProcess {
+    type Error = std::convert::Infallible;
+
+    fn abstract_heap_type(
+        &mut self,
+        kind: wasmparser::AbstractHeapType,
+    ) -> Result<wasm_encoder::AbstractHeapType> {
+        if kind == wasmparser::AbstractHeapType::Extern {
+            return Ok(wasm_encoder::AbstractHeapType::Func);
+        }
+        RoundtripReencoder.abstract_heap_type(kind)
+    }
+
+    fn parse_type_section(
+        &mut self,
+        types: &mut TypeSection,
+        section: wasmparser::TypeSectionReader<'_>,
+    ) -> Result<()> {
+        utils::parse_type_section(self, types, section)?;
+        self.types = types.len();
+        types.ty().function([], []);
+        Ok(())
+    }
+
+    fn parse_function_section(
+        &mut self,
+        functions: &mut FunctionSection,
+        section: wasmparser::FunctionSectionReader<'_>,
+    ) -> Result<()> {
+        utils::parse_function_section(self, functions, section)?;
+        self.functions = functions.len();
+        functions.function(self.types);
+        Ok(())
+    }
+
+    fn parse_export_section(
+        &mut self,
+        exports: &mut ExportSection,
+        section: wasmparser::ExportSectionReader<'_>,
+    ) -> Result<()> {
+        utils::parse_export_section(self, exports, section)?;
+        exports.export(abi::MEMORY, ExportKind::Memory, 0).export(
+            abi::COMMAND,
+            ExportKind::Func,
+            self.functions,
+        );
+        Ok(())
+    }
+
+    fn parse_code_section(
+        &mut self,
+        code: &mut CodeSection,
+        section: wasmparser::CodeSectionReader<'_>,
+    ) -> Result<()> {
+        utils::parse_code_section(self, code, section)?;
+        let mut function = Function::new([]);
+        function.instructions().end();
+        code.function(&function);
+        Ok(())
+    }
 }

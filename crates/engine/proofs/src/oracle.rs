@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use glasshouse_engine::rewrite::{self, RewriteConfig};
+use glasshouse_engine::rewrite::{self, RewriteConfig, Rewritten};
 
 use crate::{
     engines::{EngineKind, Engines, Imports, Item},
@@ -38,6 +38,13 @@ pub struct Oracle {
     pub counts: Counts,
 }
 
+/// A module, as it stands or rewritten.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Plain(&'a [u8]),
+    Rewritten(&'a Rewritten),
+}
+
 /// A run of all functions of a module.
 #[derive(Debug, PartialEq)]
 struct Run {
@@ -61,7 +68,7 @@ impl Oracle {
     pub fn same_as_plain(&mut self, module: &[u8], seed: u64) -> Result<(), String> {
         let rewritten = rewritten(module)?;
         let limits = Limits { memory_pages: MEMORY_PAGES, ..Limits::PLENTY };
-        let plain = self.run(EngineKind::Settling, module, limits, seed);
+        let plain = self.run(EngineKind::Settling, Form::Plain(module), limits, seed);
         let run = self.agreed(&rewritten, limits, seed)?;
         // The plain one's native stack and the counted one are of different sizes.
         let overflows = |run: &Run| run.ends.iter().position(|(_, end)| is_trap(end, Trap::StackOverflow));
@@ -99,11 +106,20 @@ impl Oracle {
         let rewritten = rewritten(module)?;
         let mut stream = Stream::new(!seed);
         let whole = Limits { fuel: 1 << 20, memory_pages: MEMORY_PAGES, ..Limits::PLENTY };
-        let run = self.run(EngineKind::Compiler, &rewritten, whole, seed);
+        let run = self.run(EngineKind::Compiler, Form::Rewritten(&rewritten), whole, seed);
         let used = run.accounts.first().map_or(0, |left| whole.fuel - left.max(&0)) as u64;
         for _ in 0..3 {
             let fuel = stream.below(used + 1) as i64;
             self.agreed(&rewritten, Limits { fuel, ..whole }, seed)?;
+        }
+        // How fuel is handed out must not be seen.
+        let slice = 1 + stream.below(used / 2 + 1) as i64;
+        let sliced = self.agreed(&rewritten, Limits { slice, ..whole }, seed)?;
+        if sliced != run {
+            return Err(format!(
+                "with fuel in slices of {slice}: {:?}, else {:?}",
+                sliced.accounts, run.accounts
+            ));
         }
         let fuel = stream.below(200) as i64;
         self.agreed(&rewritten, Limits { fuel, ..whole }, seed)?;
@@ -117,16 +133,16 @@ impl Oracle {
     /// Whether a module's results as it stands depend on how NaNs are settled: whether it shows anything.
     pub fn shows_nans(&mut self, module: &[u8], seed: u64) -> bool {
         let limits = Limits { memory_pages: MEMORY_PAGES, ..Limits::PLENTY };
-        let settled = self.run(EngineKind::Settling, module, limits, seed);
-        self.run(EngineKind::Compiler, module, limits, seed) != settled
+        let settled = self.run(EngineKind::Settling, Form::Plain(module), limits, seed);
+        self.run(EngineKind::Compiler, Form::Plain(module), limits, seed) != settled
     }
 
     /// What all engines make of a rewritten module.
-    fn agreed(&mut self, rewritten: &[u8], limits: Limits, seed: u64) -> Result<Run, String> {
+    fn agreed(&mut self, rewritten: &Rewritten, limits: Limits, seed: u64) -> Result<Run, String> {
         let [first, others @ ..] = EngineKind::REWRITTEN;
-        let run = self.run(first, rewritten, limits, seed);
+        let run = self.run(first, Form::Rewritten(rewritten), limits, seed);
         for kind in others {
-            let other = self.run(kind, rewritten, limits, seed);
+            let other = self.run(kind, Form::Rewritten(rewritten), limits, seed);
             let places = run.ends.iter().zip(&other.ends);
             if let Some((one, other)) = places.into_iter().find(|(one, other)| !is_same(one, other)) {
                 return Err(format!("{first:?} {one:x?}, {kind:?} {other:x?}, within {limits:?}"));
@@ -160,13 +176,17 @@ impl Oracle {
     }
 
     /// Calls everything that a module exports.
-    fn run(&self, kind: EngineKind, module: &[u8], limits: Limits, seed: u64) -> Run {
+    fn run(&self, kind: EngineKind, module: Form<'_>, limits: Limits, seed: u64) -> Run {
         let memory_bytes = (limits.memory_pages as usize) << 16;
         // Growing is refused by the pass's accounts, or by the engine where there are none.
-        let engine_bytes = if kind == EngineKind::Settling { memory_bytes } else { usize::MAX };
+        let engine_bytes = if matches!(module, Form::Plain(_)) { memory_bytes } else { usize::MAX };
         let mut host = Host::new(self.engines.world(kind, engine_bytes), limits);
         let mut ends = Vec::new();
-        let instance = match host.instantiate(module, &Imports::new()) {
+        let made = match module {
+            Form::Plain(module) => host.instantiate(module, &Imports::new()),
+            Form::Rewritten(module) => host.instantiate_rewritten(module, &Imports::new()),
+        };
+        let instance = match made {
             Ok(instance) => instance,
             Err(failure) => {
                 ends.push(("start".into(), Err(failure)));
@@ -192,9 +212,9 @@ impl Default for Oracle {
 }
 
 /// Rewrites a module; what comes out must be valid.
-fn rewritten(module: &[u8]) -> Result<Vec<u8>, String> {
+fn rewritten(module: &[u8]) -> Result<Rewritten, String> {
     let rewritten = rewrite::rewrite(module, &RewriteConfig::default()).map_err(|error| error.to_string())?;
-    let valid = wasmparser::Validator::new().validate_all(&rewritten);
+    let valid = wasmparser::Validator::new().validate_all(&rewritten.module);
     valid.map_err(|error| format!("the rewritten module is not valid: {error}"))?;
     Ok(rewritten)
 }

@@ -1,5 +1,7 @@
 //! Values and traps, spelled alike for every engine.
 
+use std::fmt;
+
 /// A value by its bits, so that NaNs are told apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
@@ -60,6 +62,16 @@ pub enum Trap {
     /// A number that no integer of the type can hold.
     BadConversionToInteger,
 }
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Trap {}
+
+impl wasmi::errors::HostError for Trap {}
 
 impl Trap {
     /// The beginnings of the messages by which the specification's tests name this trap.

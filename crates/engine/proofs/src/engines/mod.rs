@@ -7,9 +7,17 @@
 mod wasmi;
 mod wasmtime;
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
-use crate::value::{Failure, Kind, Value};
+use crate::value::{Failure, Kind, Trap, Value};
 
 /// Something that an instance exports, by its number in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,38 @@ pub trait World {
 
     /// The bytes of a memory.
     fn memory(&mut self, memory: Item) -> &mut [u8];
+
+    /// Puts a host's function into the first slot of a table.
+    fn set_hook(&mut self, table: Item, hook: Hook);
+}
+
+/// What a module calls where its fuel or stack is below zero, as a host does it: hands out more fuel, or traps.
+#[derive(Clone)]
+pub struct Hook {
+    /// The instance's account of fuel.
+    pub fuel: Item,
+    /// The instance's account of stack.
+    pub stack: Item,
+    /// Fuel that was not handed out yet, not below zero.
+    pub reserve: Arc<AtomicI64>,
+    /// Fuel that is handed out at once, if that is enough.
+    pub slice: i64,
+}
+
+impl Hook {
+    /// What the account of fuel is to show next.
+    fn call(&self, fuel: i64, stack: i64) -> Result<i64, Trap> {
+        let reserve = self.reserve.load(Ordering::Relaxed);
+        if fuel + reserve < 0 {
+            return Err(Trap::OutOfFuel);
+        }
+        if stack < 0 {
+            return Err(Trap::StackOverflow);
+        }
+        let amount = self.slice.max(-fuel).min(reserve);
+        self.reserve.store(reserve - amount, Ordering::Relaxed);
+        Ok(fuel + amount)
+    }
 }
 
 /// A kind of world.

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use wasmi::{
-    Config, Engine, Extern, Func, Global, Instance, Memory, Module, Nullable, Ref, Store, StoreLimits,
-    StoreLimitsBuilder, Table, TrapCode, Val, ValType,
+    Caller, Config, Engine, Extern, Func, Global, Instance, Memory, Module, Nullable, Ref, Store,
+    StoreLimits, StoreLimitsBuilder, Table, TrapCode, Val, ValType,
     errors::{ErrorKind, InstantiationError},
 };
 
-use super::{Compiled, Exports, Imports, Item, Names, World};
+use super::{Compiled, Exports, Hook, Imports, Item, Names, World};
 use crate::value::{Failure, Kind, Trap, Value};
 
 /// More nested calls and bytes than the accounts allow.
@@ -180,6 +180,19 @@ impl World for WasmiWorld {
         let Item::Memory(index) = memory else { panic!("{memory:?} is not a memory") };
         self.memories[index].data_mut(&mut self.store)
     }
+
+    fn set_hook(&mut self, table: Item, hook: Hook) {
+        let Item::Table(index) = table else { panic!("{table:?} is not a table") };
+        let (fuel, stack) = (self.global_of(hook.fuel), self.global_of(hook.stack));
+        let function = Func::wrap(&mut self.store, move |mut caller: Caller<'_, StoreLimits>| {
+            let account = |global: Global| global.get(&caller).i64().expect("accounts are 64-bit integers");
+            let left = hook.call(account(fuel), account(stack)).map_err(wasmi::Error::host)?;
+            fuel.set(&mut caller, Val::I64(left)).expect("accounts are mutable");
+            Ok::<(), wasmi::Error>(())
+        });
+        let slot = Ref::Func(Nullable::Val(function));
+        self.tables[index].set(&mut self.store, 0, slot).expect("a table with a slot");
+    }
 }
 
 fn given(value: &Value) -> Val {
@@ -195,6 +208,9 @@ fn given(value: &Value) -> Val {
 }
 
 fn failure(error: &wasmi::Error) -> Failure {
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return Failure::Trap(*trap);
+    }
     let Some(code) = error.as_trap_code() else {
         return match error.kind() {
             // An active segment that does not fit: a trap like any other, elsewhere.

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use wasmtime::{
-    Config, Engine, Extern, ExternType, Func, Global, HeapType, Instance, Memory, Module, Ref, Store,
+    Caller, Config, Engine, Extern, ExternType, Func, Global, HeapType, Instance, Memory, Module, Ref, Store,
     StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
 };
 
-use super::{Compiled, Exports, Imports, Item, Names, World};
+use super::{Compiled, Exports, Hook, Imports, Item, Names, World};
 use crate::value::{Failure, Kind, Trap, Value};
 
 /// Native stack for code: twice what the accounts allow, as processes have it.
@@ -182,6 +182,18 @@ impl World for WasmtimeWorld {
         let Item::Memory(index) = memory else { panic!("{memory:?} is not a memory") };
         self.memories[index].data_mut(&mut self.store)
     }
+
+    fn set_hook(&mut self, table: Item, hook: Hook) {
+        let Item::Table(index) = table else { panic!("{table:?} is not a table") };
+        let (fuel, stack) = (self.global_of(hook.fuel), self.global_of(hook.stack));
+        let function = Func::wrap(&mut self.store, move |mut caller: Caller<'_, StoreLimits>| {
+            let mut account =
+                |global: Global| global.get(&mut caller).i64().expect("accounts are 64-bit integers");
+            let left = hook.call(account(fuel), account(stack))?;
+            fuel.set(&mut caller, Val::I64(left))
+        });
+        self.tables[index].set(&mut self.store, 0, Ref::Func(Some(function))).expect("a table with a slot");
+    }
 }
 
 fn given(value: &Value) -> Val {
@@ -198,6 +210,9 @@ fn given(value: &Value) -> Val {
 
 fn failure(error: &wasmtime::Error) -> Failure {
     use wasmtime::Trap as Code;
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return Failure::Trap(*trap);
+    }
     let Some(code) = error.downcast_ref::<Code>() else { return Failure::Link(format!("{error:#}")) };
     Failure::Trap(match code {
         Code::UnreachableCodeReached => Trap::Unreachable,
