@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use wasmi::{
-    Caller, Config, Engine, Extern, Func, Global, Instance, Memory, Module, Nullable, Ref, Store,
-    StoreLimits, StoreLimitsBuilder, Table, TrapCode, Val, ValType,
-    errors::{ErrorKind, InstantiationError},
+    Caller, Config, Engine, Extern, Func, Global, Instance, Memory, Module, Ref, Store, StoreLimits,
+    StoreLimitsBuilder, Table, TrapCode, Val, ValType,
+    errors::{ErrorKind, InstantiationError, TableError},
 };
 
 use super::{Compiled, Exports, Hook, Imports, Item, Names, World};
@@ -89,7 +89,7 @@ impl WasmiWorld {
         self.globals[index]
     }
 
-    fn reference(&self, function: Nullable<Func>) -> Value {
+    fn reference(&self, function: Ref<Func>) -> Value {
         Value::Function(function.val().map(|function| self.names.of(&format!("{function:?}"))))
     }
 
@@ -152,7 +152,7 @@ impl World for WasmiWorld {
         let function = self.function(function);
         let arguments: Vec<Val> = arguments.iter().map(given).collect();
         let mut results: Vec<Val> =
-            function.ty(&self.store).results().iter().map(|kind| Val::default_for_ty(*kind)).collect();
+            function.ty(&self.store).results().iter().map(|kind| Val::default(*kind)).collect();
         function.call(&mut self.store, &arguments, &mut results).map_err(|error| failure(&error))?;
         Ok(results.iter().map(|value| self.value(value)).collect())
     }
@@ -170,7 +170,7 @@ impl World for WasmiWorld {
         let table = self.tables[index];
         (0..table.size(&self.store))
             .map(|index| match table.get(&self.store, index) {
-                Some(Ref::Func(function)) => self.reference(function),
+                Some(Val::FuncRef(function)) => self.reference(function),
                 other => panic!("{other:?} is not an element of a rewritten module"),
             })
             .collect()
@@ -190,7 +190,7 @@ impl World for WasmiWorld {
             fuel.set(&mut caller, Val::I64(left)).expect("accounts are mutable");
             Ok::<(), wasmi::Error>(())
         });
-        let slot = Ref::Func(Nullable::Val(function));
+        let slot = Val::FuncRef(Ref::Val(function));
         self.tables[index].set(&mut self.store, 0, slot).expect("a table with a slot");
     }
 }
@@ -202,7 +202,7 @@ fn given(value: &Value) -> Val {
         Value::F32(bits) => Val::F32(wasmi::F32::from_bits(*bits)),
         Value::F64(bits) => Val::F64(wasmi::F64::from_bits(*bits)),
         Value::V128(bits) => Val::V128((*bits).into()),
-        Value::Function(None) => Val::FuncRef(Nullable::Null),
+        Value::Function(None) => Val::FuncRef(Ref::Null),
         Value::Function(Some(name)) => panic!("the function {name} cannot be given"),
     }
 }
@@ -217,6 +217,8 @@ fn failure(error: &wasmi::Error) -> Failure {
             ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
                 Failure::Trap(Trap::TableOutOfBounds)
             }
+            // `table.copy`, which has no code of its own.
+            ErrorKind::Table(TableError::CopyOutOfBounds) => Failure::Trap(Trap::TableOutOfBounds),
             _ => Failure::Link(error.to_string()),
         };
     };

@@ -232,8 +232,7 @@ impl<'a> Script<'a> {
         let others = hosts.map(|(host, imports)| host.instantiate_rewritten(&rewritten, imports));
         let ends: Vec<_> = plain.into_iter().chain(others).collect();
         if matches!(ends[0], Err(Failure::Trap(_))) {
-            // Its functions may lie in tables that it imports. No accounts can be set for an instance that was not made,
-            // and wasmi 2.0.0 crashes when such a function is called.
+            // Its functions may lie in tables that it imports. No account of an instance that was not made can be set.
             self.skip_exporters(bytes, "it may hold functions of an instance that could not be made");
         }
         Ok(ends)
