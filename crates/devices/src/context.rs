@@ -9,7 +9,7 @@ use rand_chacha::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::LogLine;
+use crate::{DeviceReport, LogLine};
 
 /// What a process's random stream starts from.
 pub type RandomSeed = [u8; 32];
@@ -160,6 +160,11 @@ impl Context {
         logs
     }
 
+    /// Takes what else the devices did in the step.
+    pub fn take_report(&mut self) -> DeviceReport {
+        DeviceReport::default()
+    }
+
     /// Takes the step's events; the next step starts with none.
     pub fn take_events(&mut self) -> Vec<Vec<u8>> {
         self.event_bytes = 0;
@@ -261,6 +266,7 @@ mod tests {
             memory_bytes: 65536,
             logs: alloc::vec![LogLine { level: 2, text: "hello".into() }],
             events: alloc::vec![b"{}".to_vec()],
+            devices: DeviceReport::default(),
         };
         let bytes = postcard::to_allocvec(&report).unwrap();
         assert_eq!(postcard::from_bytes::<StepReport>(&bytes).unwrap(), report);

@@ -44,7 +44,13 @@ pub struct StepReport {
     pub logs: Vec<LogLine>,
     /// Events that the step emitted, in order; JSON by convention, not checked here.
     pub events: Vec<Vec<u8>>,
+    /// What else its devices did.
+    pub devices: DeviceReport,
 }
+
+/// What the devices of a process did in one step, beside its log and its events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct DeviceReport {}
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,10 +65,15 @@ pub enum StepOutcome {
         /// One sentence for a person. Equal on every host.
         message: String,
     },
-    /// The process ended itself: a command's `_start` returned, which is code 0, or the guest asked for it.
+    /// The guest ended its process by itself, with this exit code: 0 when a command's `_start` returned.
     Exited {
-        /// Zero means success, as everywhere.
+        /// The exit code; 0 when it ended as it should.
         code: u32,
+    },
+    /// The guest gave up and said why, as a panic does.
+    Failed {
+        /// An error object of the protocol as JSON; not checked here.
+        error: Vec<u8>,
     },
 }
 
@@ -92,12 +103,14 @@ pub enum TrapKind {
     MissingEntry,
     /// A device was misused: a bad location, a bad log level, too many events.
     DeviceFailure,
-    /// The process had trapped or exited before; nothing was run.
+    /// The process had trapped or ended before; nothing was run.
     Poisoned,
     /// The engine failed for a reason of its own.
     Engine,
-    /// The host stopped it. The fuel that it had used tells where, and a repetition can stop there again.
+    /// The host interrupted the step. The fuel that it had used tells where; a repetition can be stopped there again.
     Interrupted,
+    /// The host interrupted the step because its time was over.
+    Deadline,
 }
 
 impl TrapKind {
@@ -118,6 +131,7 @@ impl TrapKind {
             Self::Poisoned => "poisoned",
             Self::Engine => "engine",
             Self::Interrupted => "interrupted",
+            Self::Deadline => "deadline",
         }
     }
 }

@@ -9,10 +9,8 @@
 //!          _initialize()                   if there is one: run once, before the first entry
 //!  of a command
 //!          _start()                        the only step
-//! imports  glasshouse.clock_now() -> i64   virtual nanoseconds
-//!          glasshouse.random_fill(ptr, len)
-//!          glasshouse.log(level, ptr, len)
-//!          glasshouse.emit(ptr, len)
+//! imports  what [`glasshouse_devices::functions`] lists
+//!          host.<name>(ptr, len) -> ptr<<32|len   functions that an embedder registers, looked up when they are called
 //! section  glasshouse.abi                  the version of this contract: u32, little-endian; absent means 1
 //! added    gh_fuel: global (mut i64)            fuel that is handed out and left; below zero: used up
 //!          gh_stack: global (mut i64)           stack that is left, in estimated bytes; below zero: used up
@@ -36,8 +34,6 @@
 
 use wasmparser::ValType;
 
-/// The module name of all imports.
-pub const IMPORT_MODULE: &str = "glasshouse";
 /// The custom section with the version of this contract.
 pub const VERSION_SECTION: &str = "glasshouse.abi";
 /// The version of this contract.
@@ -117,9 +113,6 @@ pub fn is_reserved(name: &str) -> bool {
 /// together with the host's own frames, fits on a thread of 2 MiB and into the stack of a browser's worker.
 pub const STACK_BYTES: u32 = 512 << 10;
 
-/// Fuel for each byte that `random_fill`, `log` or `emit` moves, charged when it is called.
-pub const FUEL_PER_DEVICE_BYTE: u64 = 1;
-
 /// Parameters and results of a function.
 pub(crate) type Signature = (&'static [ValType], &'static [ValType]);
 
@@ -131,15 +124,3 @@ pub(crate) const PROCEDURE_SIGNATURE: Signature = (&[], &[]);
 
 /// `gh_allocate`.
 pub(crate) const ALLOCATE_SIGNATURE: Signature = (&[ValType::I32], &[ValType::I32]);
-
-/// The type of the import of this name, if it is granted.
-pub(crate) fn import_signature(name: &str) -> Option<Signature> {
-    use ValType::{I32, I64};
-    match name {
-        "clock_now" => Some((&[], &[I64])),
-        "random_fill" => Some((&[I32, I32], &[])),
-        "log" => Some((&[I32, I32, I32], &[])),
-        "emit" => Some((&[I32, I32], &[])),
-        _ => None,
-    }
-}

@@ -1,7 +1,7 @@
 //! A step's fuel and when it is looked after: what the module has on its account, and what the host still holds.
 //!
 //! - [`StepLimits`]: what a step is given.
-//! - [`Interrupt`]: what can stop it before its fuel is used up.
+//! - [`Interrupt`]: what can stop it before its fuel is used up; [`Interruption`]: why.
 //! - [`Budget`]: hands the fuel out in slices, at checkpoints.
 //!
 //! A module pays from the account `gh_fuel`. Wherever that is tested, at a *checkpoint*, and is below zero, the host is
@@ -29,7 +29,7 @@ use std::{
 
 use glasshouse_devices::TrapKind;
 
-use crate::trap::StepTrap;
+use crate::trap::{GuestTrap, StepTrap};
 
 /// Fuel between two looks at what may interrupt a step: a few milliseconds of work.
 pub const SLICE: u64 = 10_000_000;
@@ -63,39 +63,60 @@ impl From<u64> for StepLimits {
     }
 }
 
+/// Why a step is stopped before its fuel is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// Somebody asked for it: the step traps with [`TrapKind::Interrupted`].
+    Asked,
+    /// Its time is over: the step traps with [`TrapKind::Deadline`].
+    Deadline,
+}
+
 /// What can stop a step before its fuel is used up. It is looked at when the step starts and at checkpoints.
 #[derive(Clone, Default)]
 pub enum Interrupt {
     /// Nothing.
     #[default]
     Never,
-    /// Another thread, which sets this.
-    Flag(Arc<AtomicBool>),
-    /// Whatever this function finds, such as that the time is over.
-    When(Arc<dyn Fn() -> bool + Send + Sync>),
+    /// Whatever this function finds: that another thread has asked for it, or that the time is over.
+    When(Arc<dyn Fn() -> Option<Interruption> + Send + Sync>),
     /// What stopped the step when it was recorded: it stops at the first checkpoint where so much fuel is used. Given
     /// the fuel that an interrupted step has reported, it stops in the same place.
-    At(u64),
+    At(u64, Interruption),
+}
+
+impl Interrupt {
+    /// When another thread sets this.
+    pub fn flag(flag: Arc<AtomicBool>) -> Self {
+        Self::When(Arc::new(move || flag.load(Ordering::Relaxed).then_some(Interruption::Asked)))
+    }
+
+    fn due(&self, used: i64) -> Option<Interruption> {
+        match self {
+            Self::Never => None,
+            Self::When(due) => due(),
+            Self::At(fuel, interruption) => (used as u64 >= *fuel).then_some(*interruption),
+        }
+    }
 }
 
 impl fmt::Debug for Interrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => f.write_str("Never"),
-            Self::Flag(flag) => f.debug_tuple("Flag").field(flag).finish(),
             Self::When(_) => f.write_str("When"),
-            Self::At(fuel) => f.debug_tuple("At").field(fuel).finish(),
+            Self::At(fuel, interruption) => f.debug_tuple("At").field(fuel).field(interruption).finish(),
         }
     }
 }
 
-impl Interrupt {
-    fn is_due(&self, used: i64) -> bool {
-        match self {
-            Self::Never => false,
-            Self::Flag(flag) => flag.load(Ordering::Relaxed),
-            Self::When(is_due) => is_due(),
-            Self::At(fuel) => used as u64 >= *fuel,
+impl From<Interruption> for StepTrap {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Asked => Self::new(TrapKind::Interrupted, "the step was interrupted"),
+            Interruption::Deadline => {
+                Self::new(TrapKind::Deadline, "the step was interrupted because its time was over")
+            }
         }
     }
 }
@@ -126,6 +147,23 @@ impl Budget {
         account.saturating_add(self.reserve)
     }
 
+    /// What the hook does that a module calls when its fuel or stack is below zero.
+    pub(crate) fn hook(&mut self, account: &mut i64, stack: i64) -> Result<(), StepTrap> {
+        if stack < 0 && self.total(*account) >= 0 {
+            return Err(GuestTrap::StackOverflow.into());
+        }
+        self.pay(account, 0)
+    }
+
+    /// Charges for what a function of the host does, before it is done. This is a checkpoint, too.
+    pub(crate) fn pay(&mut self, account: &mut i64, fuel: u64) -> Result<(), StepTrap> {
+        *account = account.saturating_sub_unsigned(fuel);
+        if *account < 0 {
+            *account = self.checkpoint(*account)?;
+        }
+        Ok(())
+    }
+
     /// At a checkpoint where the account shows `account`: what it is to show.
     pub(crate) fn checkpoint(&mut self, account: i64) -> Result<i64, StepTrap> {
         let total = self.total(account);
@@ -133,12 +171,12 @@ impl Budget {
             return Err(StepTrap::out_of_fuel());
         }
         let used = self.given - total;
-        if self.interrupt.is_due(used) {
-            return Err(StepTrap::new(TrapKind::Interrupted, "the step was interrupted"));
+        if let Some(interruption) = self.interrupt.due(used) {
+            return Err(interruption.into());
         }
         // What was paid and not handed out yet is at most the reserve, since the total is not below zero.
         let mut amount = self.slice.max(account.saturating_neg()).min(self.reserve);
-        if let Interrupt::At(fuel) = self.interrupt {
+        if let Interrupt::At(fuel, _) = self.interrupt {
             // More than `used` and at most `fuel - 1` in all: what is handed out covers what was paid.
             let last = i64::try_from(fuel).unwrap_or(i64::MAX) - 1;
             amount = amount.min(last - (self.given - self.reserve));
@@ -150,6 +188,8 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use glasshouse_devices::StepOutcome;
+
     use super::*;
 
     /// Pays these amounts, a checkpoint behind each, with this slice. Answers at which one it was stopped, why, and
@@ -162,9 +202,10 @@ mod tests {
             if account < 0 {
                 match budget.checkpoint(account) {
                     Ok(more) => account = more,
-                    Err(trap) => {
-                        return Some((index, trap.kind, budget.given() - budget.total(account).max(0)));
+                    Err(StepTrap(StepOutcome::Trapped { kind, .. })) => {
+                        return Some((index, kind, budget.given() - budget.total(account).max(0)));
                     }
+                    Err(other) => panic!("{other}"),
                 }
             }
             assert!(account >= 0);
@@ -193,12 +234,13 @@ mod tests {
         for slice in [1, 2, 3, 7, 40, 41, 999] {
             for looks in 0..20 {
                 let left = AtomicU32::new(looks);
-                let when = Interrupt::When(Arc::new(move || left.fetch_sub(1, Ordering::Relaxed) == 0));
+                let is_due = move || left.fetch_sub(1, Ordering::Relaxed) == 0;
+                let when = Interrupt::When(Arc::new(move || is_due().then_some(Interruption::Deadline)));
                 let Some((index, kind, used)) = pay(&costs, 2_000, slice, when) else { continue };
-                assert_eq!(kind, TrapKind::Interrupted);
+                assert_eq!(kind, TrapKind::Deadline);
                 found.insert(index);
                 for other in [1, 5, 1_000, u64::MAX] {
-                    let again = pay(&costs, 2_000, other, Interrupt::At(used as u64));
+                    let again = pay(&costs, 2_000, other, Interrupt::At(used as u64, Interruption::Deadline));
                     assert_eq!(again, Some((index, kind, used)), "{slice} {looks} {other}");
                 }
             }

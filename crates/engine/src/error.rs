@@ -39,7 +39,9 @@ pub enum ModuleError {
         offset: u64,
     },
     /// The module was built for another version of the contract with its host.
-    #[error("the module's section `glasshouse.abi`, at byte {offset}, names version {version}; this host knows 1")]
+    #[error(
+        "the module's section `glasshouse.abi`, at byte {offset}, names version {version}; this host knows 1"
+    )]
     UnknownAbi {
         /// The version.
         version: u32,
@@ -79,6 +81,12 @@ pub enum ModuleError {
     Start {
         /// What does not fit.
         reason: String,
+    },
+    /// As many instances are alive as the machine may have.
+    #[error("{limit} processes are alive, as many as this machine may have")]
+    TooManyInstances {
+        /// How many it may have.
+        limit: u32,
     },
     /// The custom section that describes tools is not what it should be.
     #[error("the module's section `glasshouse.tool` is malformed: {reason}")]

@@ -11,6 +11,9 @@ use crate::{
 /// Bytes of a WebAssembly page.
 pub const PAGE_BYTES: u64 = 65_536;
 
+/// Fuel of a process where nobody says how much: some minutes of computation, so that what never ends does end.
+pub const DEFAULT_FUEL: u64 = 100_000_000_000;
+
 /// How much one instance may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstanceLimits {
@@ -45,13 +48,23 @@ pub trait Machine {
     /// Whatever [`crate::rewrite::rewrite`] refuses; [`ModuleError::Engine`].
     fn compile(&self, module: &[u8]) -> Result<Self::Module, ModuleError>;
 
+    /// The same for a module whose BLAKE3 hash is known: machines that keep compiled modules find it faster.
+    ///
+    /// # Errors
+    /// Those of [`Machine::compile`].
+    fn compile_known(&self, hash: &[u8; 32], module: &[u8]) -> Result<Self::Module, ModuleError> {
+        let _ = hash;
+        self.compile(module)
+    }
+
     /// What the module needs of its host.
     fn needs<'a>(&self, module: &'a Self::Module) -> &'a Needs;
 
     /// Makes an instance. None of the module's code runs before the first step.
     ///
     /// # Errors
-    /// [`ModuleError::TooLarge`] when it starts with more memory or table elements than allowed;
+    /// [`ModuleError::TooLarge`] when it starts with more memory or table elements than allowed, or may have more memory
+    /// than this machine can give; [`ModuleError::TooManyInstances`];
     /// [`ModuleError::Start`] when its data does not fit its memory or tables; [`ModuleError::Engine`].
     fn instantiate(
         &self,

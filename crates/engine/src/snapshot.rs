@@ -217,7 +217,8 @@ impl Registers {
 
     /// Fails unless the registers are of the module's form.
     pub(crate) fn check(&self, needs: &Needs) -> Result<(), SnapshotError> {
-        if !self.globals.iter().map(|value| value.register()).eq(needs.globals.iter().map(|(_, kind)| *kind)) {
+        if !self.globals.iter().map(|value| value.register()).eq(needs.globals.iter().map(|(_, kind)| *kind))
+        {
             return Err(does_not_fit("its globals are of other types".into()));
         }
         if self.tables.len() != needs.tables.len() {

@@ -11,10 +11,9 @@ use crate::{
     InstanceLimits, PAGE_BYTES, SnapshotError, StepLimits,
     abi::{self, Account},
     budget::Budget,
-    devices::lies_within,
     rewrite::{Export, Needs},
     snapshot::{Image, Registers, Snapshot, guest::State},
-    trap::{Failure, GuestTrap, StepTrap, Stop},
+    trap::{Failure, GuestTrap, StepTrap},
 };
 
 /// An instantiated module, as its engine gives it. Functions that are called are exported and of the right type: the
@@ -93,17 +92,12 @@ impl<G: Guest> Process<G> {
     }
 
     /// See [`crate::Instance::step`].
-    pub(crate) fn step(
-        &mut self,
-        call: &StepCall,
-        context: &mut Context,
-        limits: &StepLimits,
-    ) -> StepReport {
+    pub(crate) fn step(&mut self, call: &StepCall, context: &mut Context, limits: &StepLimits) -> StepReport {
         let budget = Budget::new(limits);
         let given = budget.given();
         let (result, left) = if self.ended {
             let trap = StepTrap::new(TrapKind::Poisoned, "the process was stopped in an earlier step");
-            (Err(trap.into()), given)
+            (Err(trap), given)
         } else {
             self.guest.swap_context(context);
             self.guest.budget(|own| *own = budget);
@@ -113,12 +107,9 @@ impl<G: Guest> Process<G> {
         };
         let outcome = match result {
             Ok(output) => StepOutcome::Returned(output),
-            Err(stop) => {
+            Err(StepTrap(outcome)) => {
                 self.ended = true;
-                match stop {
-                    Stop::Trap(StepTrap { kind, message }) => StepOutcome::Trapped { kind, message },
-                    Stop::Exit(code) => StepOutcome::Exited { code },
-                }
+                outcome
             }
         };
         StepReport {
@@ -127,6 +118,7 @@ impl<G: Guest> Process<G> {
             memory_bytes: self.guest.memory_bytes(),
             logs: context.take_logs(),
             events: context.take_events(),
+            devices: context.take_report(),
         }
     }
 
@@ -136,7 +128,7 @@ impl<G: Guest> Process<G> {
         self.guest.budget(|budget| budget.total(account))
     }
 
-    fn run(&mut self, call: &StepCall) -> Result<Vec<u8>, Stop> {
+    fn run(&mut self, call: &StepCall) -> Result<Vec<u8>, StepTrap> {
         self.guest.set_account(Account::MemoryRefused, 0);
         self.guest.set_account(Account::Fuel, 0);
         let fuel = self.guest.budget(|budget| budget.checkpoint(0))?;
@@ -158,7 +150,7 @@ impl<G: Guest> Process<G> {
         }
         if is_command {
             self.call(|guest| guest.procedure(abi::COMMAND))?;
-            return Err(Stop::Exit(0));
+            return Err(StepTrap(StepOutcome::Exited { code: 0 }));
         }
         let input = call.input();
         let length = u32::try_from(input.len()).map_err(|_| {
@@ -171,27 +163,27 @@ impl<G: Guest> Process<G> {
         let (pointer, length) = ((packed >> 32) as u32, packed as u32);
         if length > self.output_bytes {
             let message = format!("the step returned {length} bytes; it may return {}", self.output_bytes);
-            return Err(StepTrap::new(TrapKind::MalformedResult, message).into());
+            return Err(StepTrap::new(TrapKind::MalformedResult, message));
         }
         self.check_place("the entry", pointer, length)?;
         Ok(self.guest.read(pointer, length))
     }
 
     /// Calls into the guest with the whole stack before it.
-    fn call<R>(&mut self, act: impl FnOnce(&mut G) -> Result<R, Failure>) -> Result<R, Stop> {
+    fn call<R>(&mut self, act: impl FnOnce(&mut G) -> Result<R, Failure>) -> Result<R, StepTrap> {
         self.guest.set_account(Account::Stack, abi::STACK_BYTES.into());
         let result = act(&mut self.guest);
         // Not every segment is tested when it is paid for, so this comes before whatever happened since.
         if self.fuel_left() < 0 {
-            return Err(StepTrap::out_of_fuel().into());
+            return Err(StepTrap::out_of_fuel());
         }
         result.map_err(|failure| match failure {
-            Failure::Stopped(stop) => stop,
+            Failure::Stopped(trap) => trap,
             // What an allocator does when it gets no more.
             Failure::Guest(GuestTrap::Unreachable) if self.guest.account(Account::MemoryRefused) > 0 => {
-                StepTrap::new(TrapKind::OutOfMemory, "the guest needed more memory than it may have").into()
+                StepTrap::new(TrapKind::OutOfMemory, "the guest needed more memory than it may have")
             }
-            Failure::Guest(trap) => StepTrap::from(trap).into(),
+            Failure::Guest(trap) => StepTrap::from(trap),
         })
     }
 
@@ -205,7 +197,9 @@ impl<G: Guest> Process<G> {
             Some(Export::Memory | Export::Other) => {
                 missing(format!("the module's export `{name}` is not a function"))
             }
-            Some(_) => missing(format!("the module's export `{name}` is not of the type (i32, i32) -> (i64)")),
+            Some(_) => {
+                missing(format!("the module's export `{name}` is not of the type (i32, i32) -> (i64)"))
+            }
             None => missing(format!("the module does not export `{name}`")),
         }
     }
@@ -219,4 +213,9 @@ impl<G: Guest> Process<G> {
             format!("{who} answered {length} bytes at {pointer}, which lie outside of the memory"),
         ))
     }
+}
+
+/// Whether `length` bytes from `pointer` on lie in a memory of `size` bytes.
+fn lies_within(pointer: u32, length: u32, size: u64) -> bool {
+    u64::from(pointer) + u64::from(length) <= size
 }

@@ -1,7 +1,6 @@
 //! Why a step is stopped, in words that are the same on every host.
 //!
-//! - [`StepTrap`]: what a report says of a step that trapped.
-//! - [`Stop`]: how a step ends before its entry returns: it traps, or the process exits.
+//! - [`StepTrap`]: what a report says.
 //! - [`GuestTrap`]: what an engine says, as far as all engines can tell it. Some do not say whether a table slot was
 //!   empty or held a function of another type, some not whether it was memory or a table that was too small, and some not
 //!   whether it was a division or a conversion whose result did not fit, or a NaN; so nobody says it here.
@@ -9,31 +8,17 @@
 
 use std::string::String;
 
-use glasshouse_devices::TrapKind;
+use glasshouse_devices::{StepOutcome, Stop, TrapKind};
 use thiserror::Error;
 
-/// How a step ends before its entry returns; also what a function of the host fails with.
+/// How a step ended that did not return; also what a device function fails with.
 #[derive(Debug, Error)]
-pub(crate) enum Stop {
-    /// The step traps.
-    #[error(transparent)]
-    Trap(#[from] StepTrap),
-    /// The process ends itself with this code.
-    #[error("the process exited with code {0}")]
-    Exit(u32),
-}
-
-/// Why a step was stopped.
-#[derive(Debug, Error)]
-#[error("{message}")]
-pub(crate) struct StepTrap {
-    pub(crate) kind: TrapKind,
-    pub(crate) message: String,
-}
+#[error("the step ended: {0:?}")]
+pub(crate) struct StepTrap(pub(crate) StepOutcome);
 
 impl StepTrap {
     pub(crate) fn new(kind: TrapKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self(StepOutcome::Trapped { kind, message: message.into() })
     }
 
     pub(crate) fn out_of_fuel() -> Self {
@@ -43,6 +28,18 @@ impl StepTrap {
     /// For what no engine should do. Fixed, since engines would say it differently.
     pub(crate) fn engine() -> Self {
         Self::new(TrapKind::Engine, "the engine stopped the step for a reason of its own")
+    }
+}
+
+impl From<Stop> for StepTrap {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::OutOfFuel => Self::out_of_fuel(),
+            Stop::Interrupted => Self::new(TrapKind::Interrupted, "the step was interrupted"),
+            Stop::Misused(message) => Self::new(TrapKind::DeviceFailure, message),
+            Stop::Failed(error) => Self(StepOutcome::Failed { error }),
+            Stop::Exit(code) => Self(StepOutcome::Exited { code }),
+        }
     }
 }
 
@@ -86,8 +83,8 @@ impl From<GuestTrap> for StepTrap {
 pub(crate) enum Failure {
     /// The guest's own code.
     Guest(GuestTrap),
-    /// A function of the host, or the engine.
-    Stopped(Stop),
+    /// A device, or the engine.
+    Stopped(StepTrap),
 }
 
 /// What browsers say, in small letters: Chromium's, Firefox's and Safari's messages begin so. Safari puts the expression

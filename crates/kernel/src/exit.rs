@@ -27,6 +27,8 @@ pub enum ExitReason {
     Deadline,
     /// The guard stopped it.
     Halted,
+    /// It ended itself with this exit code, which is not 0.
+    Exited(i32),
 }
 
 impl ExitReason {
@@ -43,6 +45,7 @@ impl ExitReason {
             Self::Deadline => 142,    // SIGALRM
             Self::Halted => 143,      // SIGTERM
             Self::OutOfFuel => 152,   // SIGXCPU
+            Self::Exited(code) => code,
         }
     }
 
@@ -58,6 +61,7 @@ impl ExitReason {
             Self::OutOfMemory => "out_of_memory",
             Self::Deadline => "deadline",
             Self::Halted => "halted",
+            Self::Exited(_) => "exited",
         }
     }
 
@@ -65,7 +69,7 @@ impl ExitReason {
     #[must_use]
     pub fn is_error(self) -> bool {
         match self {
-            Self::Finished | Self::Killed | Self::Halted => false,
+            Self::Finished | Self::Killed | Self::Halted | Self::Exited(_) => false,
             Self::Failed | Self::Trapped | Self::OutOfFuel | Self::OutOfMemory | Self::Deadline => true,
         }
     }
@@ -82,6 +86,8 @@ impl ExitReason {
         match kind {
             TrapKind::OutOfFuel => Self::OutOfFuel,
             TrapKind::OutOfMemory => Self::OutOfMemory,
+            TrapKind::Interrupted => Self::Killed,
+            TrapKind::Deadline => Self::Deadline,
             _ => Self::Trapped,
         }
     }

@@ -186,7 +186,7 @@ impl Driver {
                 let limits = InstanceLimits { memory_bytes: task.memory_bytes, ..InstanceLimits::default() };
                 let instance = modules
                     .machine()
-                    .instantiate(module, limits)
+                    .instantiate(&module, limits)
                     .map_err(|source| RuntimeError::Module { name: name.to_owned(), source })?;
                 entry.insert(Live {
                     instance,

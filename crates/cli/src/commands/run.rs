@@ -10,7 +10,7 @@ use glasshouse_runtime::{
 
 use crate::{
     arguments::RunArguments,
-    commands::{create_trace, read_module},
+    commands::{create_trace, engine_config, read_module},
 };
 
 /// Prints what the module logs to standard error.
@@ -32,7 +32,11 @@ impl Observer for Log {
 pub fn run(arguments: RunArguments) -> Result<ExitCode> {
     serde_json::from_str::<serde_json::Value>(&arguments.input).context("--input is not JSON")?;
     let (name, module) = read_module(&arguments.module)?;
-    let mut runtime = Runtime::new(RuntimeOptions { model: ModelSource::None, ..RuntimeOptions::default() })?;
+    let mut runtime = Runtime::new(RuntimeOptions {
+        model: ModelSource::None,
+        engine: engine_config(),
+        ..RuntimeOptions::default()
+    })?;
     let mut trace = arguments.trace.as_deref().map(create_trace).transpose()?;
     let options = CallOptions {
         name: &name,

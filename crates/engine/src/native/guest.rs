@@ -5,12 +5,12 @@ use std::{collections::HashMap, format, mem, vec::Vec};
 use glasshouse_devices::{Context, TrapKind};
 use wasmtime::{Store, Trap, WasmParams, WasmResults};
 
-use super::{Accounts, State};
+use super::{Accounts, MemoryImage, State, memory::Memories};
 use crate::{
     abi::{self, Account},
     budget::Budget,
     step::Guest,
-    trap::{Failure, GuestTrap, StepTrap, Stop},
+    trap::{Failure, GuestTrap, StepTrap},
 };
 
 /// An instance and what it keeps.
@@ -21,11 +21,20 @@ pub(super) struct WasmtimeGuest {
     /// The module's functions that tables and globals may hold, by what the engine refers to them with. Filled when a
     /// snapshot first needs it.
     pub(super) functions: HashMap<usize, u32>,
+    pub(super) memories: Memories,
+    /// What the memory started as.
+    pub(super) image: MemoryImage,
 }
 
 impl WasmtimeGuest {
-    pub(super) fn new(store: Store<State>, instance: wasmtime::Instance, accounts: Accounts) -> Self {
-        Self { store, instance, accounts, functions: HashMap::new() }
+    pub(super) fn new(
+        store: Store<State>,
+        instance: wasmtime::Instance,
+        accounts: Accounts,
+        memories: Memories,
+        image: MemoryImage,
+    ) -> Self {
+        Self { store, instance, accounts, functions: HashMap::new(), memories, image }
     }
 
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Failure> {
@@ -80,13 +89,12 @@ impl Guest for WasmtimeGuest {
 
 /// Why a call into the guest failed.
 fn failure(error: wasmtime::Error) -> Failure {
-    let error = match error.downcast::<Stop>() {
-        Ok(stop) => return Failure::Stopped(stop),
+    let error = match error.downcast::<StepTrap>() {
+        Ok(trap) => return Failure::Stopped(trap),
         Err(error) => error,
     };
     let Some(trap) = error.downcast_ref::<Trap>() else {
-        let trap = StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}"));
-        return Failure::Stopped(trap.into());
+        return Failure::Stopped(StepTrap::new(TrapKind::Engine, format!("the engine failed: {error:#}")));
     };
     Failure::Guest(match trap {
         Trap::UnreachableCodeReached => GuestTrap::Unreachable,
@@ -95,6 +103,6 @@ fn failure(error: wasmtime::Error) -> Failure {
         Trap::IndirectCallToNull | Trap::BadSignature => GuestTrap::IndirectCall,
         Trap::IntegerDivisionByZero => GuestTrap::DivideByZero,
         Trap::IntegerOverflow | Trap::BadConversionToInteger => GuestTrap::DoesNotFit,
-        _ => return Failure::Stopped(StepTrap::engine().into()),
+        _ => return Failure::Stopped(StepTrap::engine()),
     })
 }

@@ -1,60 +1,17 @@
 //! The memory and the registers of a process on wasmtime, for snapshots.
 
-use std::{collections::HashMap, format, string::ToString, sync::Arc, vec, vec::Vec};
+use std::{collections::HashMap, format, string::ToString, vec::Vec};
 
 use wasmtime::{Func, Ref, Val};
 
-use super::guest::WasmtimeGuest;
+use super::{MemoryImage, guest::WasmtimeGuest};
 use crate::{
-    PAGE_BYTES, SnapshotError, abi,
-    rewrite::{DataSegment, Needs, Register},
-    snapshot::{Image, Value, guest::State},
+    SnapshotError, abi,
+    rewrite::{Needs, Register},
+    snapshot::{Value, guest::State},
 };
 
-/// A memory in a snapshot: a copy of its bytes, which all restored processes copy again.
-#[derive(Debug, Clone)]
-pub struct MemoryImage(Arc<[u8]>);
-
-impl Image for MemoryImage {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read(&self, offset: u64, bytes: &mut [u8]) {
-        let start = offset as usize;
-        bytes.copy_from_slice(&self.0[start..start + bytes.len()]);
-    }
-
-    fn from_pieces<'a>(
-        length: u64,
-        pieces: impl Iterator<Item = (u64, &'a [u8])>,
-    ) -> Result<Self, SnapshotError> {
-        let mut bytes = vec![0; length as usize];
-        for (offset, piece) in pieces {
-            bytes[offset as usize..][..piece.len()].copy_from_slice(piece);
-        }
-        Ok(Self(bytes.into()))
-    }
-}
-
 impl WasmtimeGuest {
-    /// Writes what the module starts with; [`Needs::check`] has seen that it fits.
-    pub(super) fn write_data(&mut self, segments: &[DataSegment]) {
-        let memory = self.accounts.memory.data_mut(&mut self.store);
-        for segment in segments {
-            memory[segment.offset as usize..][..segment.bytes.len()].copy_from_slice(&segment.bytes);
-        }
-    }
-
-    /// Gives a fresh instance the memory of a snapshot, which is not smaller.
-    pub(super) fn restore_memory(&mut self, image: &MemoryImage) -> Result<(), SnapshotError> {
-        let memory = self.accounts.memory;
-        let grown = image.len().saturating_sub(memory.data_size(&self.store) as u64);
-        memory.grow(&mut self.store, grown / PAGE_BYTES).map_err(engine_error)?;
-        memory.data_mut(&mut self.store)[..image.0.len()].copy_from_slice(&image.0);
-        Ok(())
-    }
-
     /// The index of a function that a table or a global holds.
     fn index(&mut self, function: Option<Func>, needs: &Needs) -> Result<Option<u32>, SnapshotError> {
         let Some(function) = function else { return Ok(None) };
@@ -67,7 +24,11 @@ impl WasmtimeGuest {
             self.functions = functions;
         }
         let address = function.to_raw(&mut self.store).addr();
-        self.functions.get(&address).copied().map(Some).ok_or_else(|| missing("a function that is not its own"))
+        self.functions
+            .get(&address)
+            .copied()
+            .map(Some)
+            .ok_or_else(|| missing("a function that is not its own"))
     }
 
     /// The function of this index.
@@ -94,7 +55,8 @@ impl State for WasmtimeGuest {
     type Image = MemoryImage;
 
     fn image(&mut self) -> Result<MemoryImage, SnapshotError> {
-        Ok(MemoryImage(self.accounts.memory.data(&self.store).into()))
+        let image = self.memories.snapshot(&self.image, self.accounts.memory.data(&self.store));
+        image.map_err(|error| SnapshotError::Engine { reason: error.to_string() })
     }
 
     fn global(&mut self, index: u32, _kind: Register, needs: &Needs) -> Result<Value, SnapshotError> {

@@ -20,8 +20,9 @@ use crate::{
 /// takes, or is the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Function {
-    /// Calls the hook that the host has put into its table: `() -> ()`.
-    Checkpoint,
+    /// Calls the hook that the host has put into its table. Takes so many values of `f32`, `f64` and `v128`, in this
+    /// order, and answers them: a compiler need not keep them over the call then.
+    Checkpoint(u8, u8, u8),
     /// `memory.grow`: `(i32) -> i32`.
     GrowMemory,
     /// `table.grow` of this table: `(funcref, i32) -> i32`. Each table has its own, since the operator names it.
@@ -59,6 +60,9 @@ pub(super) struct Added {
     added_functions: Vec<(Function, u32)>,
 }
 
+/// The checkpoint that keeps nothing. Every module has it.
+pub(super) const CHECKPOINT: Function = Function::Checkpoint(0, 0, 0);
+
 /// The byte that starts a function type.
 const FUNCTION_TYPE: u8 = 0x60;
 
@@ -93,8 +97,10 @@ impl Added {
         if let Some(place) = self.places.get(&function) {
             return self.functions + place;
         }
+        let kept = kept_types(function);
         let (parameters, results) = match function {
-            Function::Checkpoint | Function::Drop => NOTHING,
+            Function::Checkpoint(..) => (kept.as_slice(), kept.as_slice()),
+            Function::Drop => NOTHING,
             Function::GrowMemory => GROW_MEMORY,
             Function::GrowTable(_) => GROW_TABLE,
             Function::ReadGlobal(_, Bits::V128) => (&[][..], TWO),
@@ -111,7 +117,7 @@ impl Added {
 
     /// Adds what depends on the whole module, when all of it has been read.
     pub(super) fn complete(&mut self) {
-        self.function(Function::Checkpoint);
+        self.function(CHECKPOINT);
         for (global, kind) in self.state.globals().to_vec() {
             let bits = match kind {
                 Register::F32 => Bits::F32,
@@ -223,7 +229,7 @@ impl Added {
                 Function::ReadGlobal(global, _) => format!("{}{global}", abi::READ_GLOBAL),
                 Function::WriteGlobal(global, _) => format!("{}{global}", abi::WRITE_GLOBAL),
                 Function::Drop => abi::DROP.into(),
-                Function::Checkpoint | Function::GrowMemory | Function::GrowTable(_) => continue,
+                Function::Checkpoint(..) | Function::GrowMemory | Function::GrowTable(_) => continue,
             };
             exports.push((name, ExportKind::Func, self.functions + place as u32));
         }
@@ -239,9 +245,9 @@ impl Added {
     /// Items for the code section, with their number.
     pub(super) fn encode_code(&self) -> (u32, Vec<u8>) {
         let mut items = Vec::new();
-        for (function, kind) in &self.added_functions {
+        for (function, _) in &self.added_functions {
             let function = match function {
-                Function::Checkpoint => self.checkpoint(*kind),
+                Function::Checkpoint(..) => self.checkpoint(*function),
                 Function::GrowMemory => self.grow_memory(),
                 Function::GrowTable(table) => self.grow_table(*table),
                 Function::ReadGlobal(global, bits) => read_global(*global, *bits),
@@ -253,11 +259,17 @@ impl Added {
         (self.added_functions.len() as u32, items)
     }
 
-    /// Calls what lies in the table for the host's hook; `kind` is the type of this function and of the hook's.
-    fn checkpoint(&self, kind: u32) -> wasm_encoder::Function {
-        let mut function = wasm_encoder::Function::new([]);
-        function.instructions().i32_const(0).call_indirect(self.tables, kind).end();
-        function
+    /// Calls what lies in the table for the host's hook, and answers what it was given.
+    fn checkpoint(&self, function: Function) -> wasm_encoder::Function {
+        let same = |added: &(Vec<ValType>, Vec<ValType>)| added.0.is_empty() && added.1.is_empty();
+        let kind = self.types + self.added_types.iter().position(same).unwrap_or_default() as u32;
+        let mut code = wasm_encoder::Function::new([]);
+        code.instructions().i32_const(0).call_indirect(self.tables, kind);
+        for parameter in 0..kept_types(function).len() as u32 {
+            code.instructions().local_get(parameter);
+        }
+        code.instructions().end();
+        code
     }
 
     /// Answers -1 beyond [`Account::MemoryPages`], and counts each -1.
@@ -309,6 +321,15 @@ impl Added {
         code.end();
         function
     }
+}
+
+/// The values that a checkpoint keeps.
+fn kept_types(function: Function) -> Vec<ValType> {
+    let Function::Checkpoint(f32s, f64s, vectors) = function else { return Vec::new() };
+    [(ValType::F32, f32s), (ValType::F64, f64s), (ValType::V128, vectors)]
+        .into_iter()
+        .flat_map(|(kind, count)| core::iter::repeat_n(kind, count.into()))
+        .collect()
 }
 
 /// Answers the bits of a global.

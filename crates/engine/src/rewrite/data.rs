@@ -94,10 +94,8 @@ mod tests {
             (data (i32.sub (i32.mul (i32.const 3) (i32.add (i32.const 0x7fffffff) (i32.const 2))) (i32.const 1)) "")"#,
         );
         let offset = 3i32.wrapping_mul(i32::MIN + 1).wrapping_sub(1) as u32;
-        let expected = [
-            DataSegment { offset: 5, bytes: b"abc".to_vec() },
-            DataSegment { offset, bytes: Vec::new() },
-        ];
+        let expected =
+            [DataSegment { offset: 5, bytes: b"abc".to_vec() }, DataSegment { offset, bytes: Vec::new() }];
         assert_eq!(found, expected);
         assert_eq!(rest, [3, 1, 0, 1, 4, b'k', b'e', b'p', b't', 1, 0]);
     }

@@ -1,21 +1,21 @@
 //! What a module may import.
 
-use wasmparser::{FuncType, Import, TypeRef};
+use glasshouse_devices::ValueType;
+use wasmparser::{FuncType, Import, TypeRef, ValType};
 
-use super::{needs::function_type, signature};
-use crate::{ModuleError, abi};
+use super::signature;
+use crate::ModuleError;
 
 /// Fails unless a process is given this import, with this type.
 pub(super) fn check(import: &Import<'_>, types: &[FuncType], offset: u64) -> Result<(), ModuleError> {
-    let not_granted = || ModuleError::ImportNotGranted {
-        module: import.module.into(),
-        name: import.name.into(),
-        offset,
+    let function = glasshouse_devices::find(import.module, import.name).ok_or_else(|| {
+        ModuleError::ImportNotGranted { module: import.module.into(), name: import.name.into(), offset }
+    })?;
+    let kind = |kind: &ValueType| match kind {
+        ValueType::I32 => ValType::I32,
+        ValueType::I64 => ValType::I64,
     };
-    if import.module != abi::IMPORT_MODULE {
-        return Err(not_granted());
-    }
-    let expected = function_type(abi::import_signature(import.name).ok_or_else(not_granted)?);
+    let expected = FuncType::new(function.parameters.iter().map(kind), function.result.iter().map(kind));
     let found = match import.ty {
         TypeRef::Func(kind) => types.get(kind as usize),
         _ => None,

@@ -36,8 +36,8 @@ use std::{collections::BTreeMap, string::ToString, vec::Vec};
 
 use wasm_encoder::{BlockType, Encode, Module, RawSection, SectionId};
 use wasmparser::{
-    BinaryReader, CompositeInnerType, ExternalKind, FuncType, FuncValidatorAllocations, Imports, Parser, Payload,
-    TableType, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
+    BinaryReader, CompositeInnerType, ExternalKind, FuncType, FuncValidatorAllocations, Imports, Parser,
+    Payload, TableType, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::{ModuleError, abi};
@@ -308,7 +308,9 @@ impl<'a> Pass<'a> {
                 self.exported.push((export.name, export.index));
                 match self.function_type(export.index) {
                     Some(kind) if *kind == needs::function_type(abi::ENTRY_SIGNATURE) => Export::Entry,
-                    Some(kind) if *kind == needs::function_type(abi::PROCEDURE_SIGNATURE) => Export::Procedure,
+                    Some(kind) if *kind == needs::function_type(abi::PROCEDURE_SIGNATURE) => {
+                        Export::Procedure
+                    }
                     _ => Export::Function,
                 }
             }
@@ -396,8 +398,7 @@ impl<'a> Pass<'a> {
         self.needs.globals = state.globals().to_vec();
         self.needs.functions = state.functions().collect();
         self.needs.dropped = self.added.dropped_globals();
-        let table =
-            |index: u32| Some(ChangingTable::new(index, *self.tables.get(index as usize)?));
+        let table = |index: u32| Some(ChangingTable::new(index, *self.tables.get(index as usize)?));
         self.needs.tables = state.tables().filter_map(table).collect();
     }
 }

@@ -85,8 +85,9 @@ impl Needs {
                 limits.table_elements,
             ));
         }
-        let fits =
-            |segment: &DataSegment| u64::from(segment.offset) + segment.bytes.len() as u64 <= self.memory_bytes;
+        let fits = |segment: &DataSegment| {
+            u64::from(segment.offset) + segment.bytes.len() as u64 <= self.memory_bytes
+        };
         if self.data.iter().all(fits) { Ok(()) } else { Err(ModuleError::does_not_fit()) }
     }
 
