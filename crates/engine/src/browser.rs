@@ -17,7 +17,7 @@ mod snapshot;
 
 use std::{format, rc::Rc, string::String, sync::Arc};
 
-use glasshouse_devices::{Context, StepCall, StepReport};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
 use js_sys::{Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -130,6 +130,10 @@ impl Instance for BrowserInstance {
 
     fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
         self.0.snapshot()
+    }
+
+    fn memory(&mut self) -> &mut dyn ProcessMemory {
+        &mut self.0
     }
 }
 
