@@ -160,7 +160,14 @@ impl Shared {
     }
 
     fn ready(&self, compiled: &Module, needs: Needs) -> Result<(CompiledModule, u64), ModuleError> {
-        let ready = self.linker.instantiate_pre(compiled).map_err(engine_error)?;
+        let ready = if needs.host_functions.is_empty() {
+            self.linker.instantiate_pre(compiled)
+        } else {
+            let mut linker = self.linker.clone();
+            devices::define_host_functions(&mut linker, &needs.host_functions).map_err(engine_error)?;
+            linker.instantiate_pre(compiled)
+        };
+        let ready = ready.map_err(engine_error)?;
         let code = compiled.image_range();
         let bytes = code.end.addr() - code.start.addr();
         let compiled = Compiled { ready, needs: Arc::new(needs), image: OnceLock::new() };

@@ -40,6 +40,8 @@ use wasmparser::{
     Payload, TableType, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
 };
 
+use glasshouse_devices::HOST_MODULE;
+
 use crate::{ModuleError, abi};
 
 use added::Added;
@@ -288,6 +290,10 @@ impl<'a> Pass<'a> {
     fn import(&mut self, import: &wasmparser::Import<'_>, offset: u64) -> Result<(), ModuleError> {
         if self.purpose == Purpose::Run {
             imports::check(import, &self.types, offset)?;
+            let known = |name: &str| self.needs.host_functions.iter().any(|function| function == name);
+            if import.module == HOST_MODULE && !known(import.name) {
+                self.needs.host_functions.push(import.name.into());
+            }
         }
         match import.ty {
             TypeRef::Func(kind) => self.functions.push(kind),
