@@ -42,8 +42,8 @@ pub struct RuntimeOptions {
 
 /// What a run may spend unless it is told otherwise: the same on every host.
 pub mod defaults {
-    /// Fuel of each process: about one unit for each WebAssembly instruction; some seconds of computation.
-    pub const FUEL: u64 = 1_000_000_000;
+    /// Fuel of each process: about one unit for each WebAssembly instruction.
+    pub const FUEL: u64 = glasshouse_engine::DEFAULT_FUEL;
     /// Memory of each process, in MiB.
     pub const MEMORY_MEBIBYTES: u32 = 64;
     /// Steps of the agent.
