@@ -256,7 +256,7 @@ fn a_module_that_misbehaves_ends_in_one_clear_message() {
     ] {
         let file = format!("{name}.wasm");
         fs::write(directory.path().join(&file), guest(&functions)).unwrap();
-        insta::assert_snapshot!(format!("module_{name}"), refused(directory.path(), &["run", &file, "--fuel", "1000000000"]));
+        insta::assert_snapshot!(format!("module_{name}"), refused(directory.path(), &["run", &file]));
     }
 }
 

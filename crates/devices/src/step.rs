@@ -5,6 +5,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{DeviceEvent, FileReport, HostAnswer, OutputReport};
+
 /// What one step of a process runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StepCall {
@@ -50,7 +52,20 @@ pub struct StepReport {
 
 /// What the devices of a process did in one step, beside its log and its events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct DeviceReport {}
+pub struct DeviceReport {
+    /// What happened, in order.
+    pub events: Vec<DeviceEvent>,
+    /// Events over [`crate::ContextLimits::device_events`], which are not among them.
+    pub events_dropped: u64,
+    /// What the host answered, in order: what [`Context::replay`](crate::Context::replay) answers from.
+    pub answers: Vec<HostAnswer>,
+    /// What was written to standard output.
+    pub output: OutputReport,
+    /// What was written to standard error.
+    pub error: OutputReport,
+    /// Which files were used.
+    pub files: FileReport,
+}
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

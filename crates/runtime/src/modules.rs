@@ -11,6 +11,7 @@ use glasshouse_kernel::ModuleHash;
 
 use crate::{RuntimeError, builtin};
 
+#[derive(Clone)]
 struct Entry<M: Machine> {
     name: String,
     bytes: Arc<[u8]>,
@@ -18,7 +19,8 @@ struct Entry<M: Machine> {
     compiled: OnceLock<M::Module>,
 }
 
-/// Modules by hash, and the machine that compiles them.
+/// Modules by hash, and the machine that compiles them. Cheap to clone; clones share the modules' bytes and code.
+#[derive(Clone)]
 pub struct Modules<M: Machine> {
     machine: M,
     entries: BTreeMap<ModuleHash, Entry<M>>,

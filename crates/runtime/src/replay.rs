@@ -104,9 +104,9 @@ pub fn replay(
                 }
                 Some(input)
             }
-            Next::Step { process, .. } => {
+            Next::Step { process, recorded } => {
                 match driver.take_task(|task| matches!(task, Task::Step(step) if step.process == process)) {
-                    Some(Task::Step(step)) => Some(driver.run_step(step, &modules)?),
+                    Some(Task::Step(step)) => Some(driver.run_step_again(step, &modules, recorded)?),
                     _ => None,
                 }
             }

@@ -42,8 +42,10 @@ pub struct RuntimeOptions {
 
 /// What a run may spend unless it is told otherwise: the same on every host.
 pub mod defaults {
-    /// Fuel of each process: about one unit for each WebAssembly instruction.
-    pub const FUEL: u64 = glasshouse_engine::DEFAULT_FUEL;
+    /// Fuel of each process: about one unit for each WebAssembly instruction; some seconds of computation.
+    pub const FUEL: u64 = 1_000_000_000;
+    /// Fuel of a program that a person runs: minutes of computation.
+    pub const PROGRAM_FUEL: u64 = 100_000_000_000;
     /// Memory of each process, in MiB.
     pub const MEMORY_MEBIBYTES: u32 = 64;
     /// Steps of the agent.
@@ -314,7 +316,7 @@ impl Runtime {
                 Box::new(TraceFile::new(file, &header)?)
             }
         };
-        Run::start(configuration, start, recorder, observer)
+        Run::start(configuration, self.stop_flag(), start, recorder, observer)
     }
 
     fn granted_tools(&self) -> impl Iterator<Item = &Tool> {
