@@ -5,6 +5,7 @@ mod document;
 mod languages;
 mod levels;
 mod modules;
+mod snake;
 
 use glasshouse_devices::{Context, StepCall, StepOutcome, StepReport, TrapKind};
 use glasshouse_engine::{Instance, InstanceLimits, Machine, describe_tools, native::Wasmtime};
