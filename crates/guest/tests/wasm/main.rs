@@ -156,6 +156,18 @@ fn a_panic_arrives_as_an_error_with_its_message_and_place() {
 }
 
 #[test]
+fn a_panic_within_a_panic_ends_the_step() {
+    let report = Process::new("probe").start("crash_twice", &json!(null));
+    match &report.outcome {
+        StepOutcome::Trapped { kind: TrapKind::Unreachable, .. } => {}
+        StepOutcome::Failed { error } => {
+            assert_eq!(serde_json::from_slice::<ErrorData>(error).unwrap().code, "guest_panic");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn what_never_ends_is_ended() {
     assert_eq!(trap(&Process::new("probe").start("spin", &json!(null))), TrapKind::OutOfFuel);
     assert_eq!(trap(&Process::new("probe").start("overflow", &json!(null))), TrapKind::StackOverflow);
