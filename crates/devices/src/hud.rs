@@ -6,7 +6,7 @@
 //! hud_remove(pointer: i32, length: i32) -> i32      removes the signal and the overlay of an id, UTF-8; how many there were
 //! ```
 //!
-//! Signals and overlays are JSON objects in UTF-8. An id is 1 to [`crate::ContextLimits::hud_text_bytes`] bytes; a signal replaces the signal
+//! Signals and overlays are JSON objects in UTF-8. An id is 1 to 64 bytes, other texts at most [`crate::ContextLimits::hud_text_bytes`]; a signal replaces the signal
 //! with its id, an overlay the overlay. Unknown fields are refused.
 //!
 //! ```text
@@ -39,6 +39,9 @@ pub(crate) const FUNCTIONS: &[HostFunction] = &[
 
 /// Bytes of JSON of one element: its texts, escaped, and then some.
 const JSON_BYTES_MAXIMUM: u32 = 16 << 10;
+
+/// Bytes of an id: it stands in reports, which must stay small.
+pub(crate) const ID_BYTES_MAXIMUM: u32 = 64;
 
 /// A value that a host may show.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -159,8 +162,7 @@ fn hud_overlay(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
 fn hud_remove(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
     let [pointer, length] = words(arguments);
     // No id is longer; the byte more keeps a longer one from being taken for its start.
-    let limit = call.context.limits.hud_text_bytes.saturating_add(1);
-    let id = call.read_up_to(pointer, length, limit)?;
+    let id = call.read_up_to(pointer, length, ID_BYTES_MAXIMUM + 1)?;
     let Some(hud) = &mut call.context.hud else { return Ok(0) };
     let Ok(id) = String::from_utf8(id) else { return Ok(0) };
     let (signals, overlays) = (hud.signals.len(), hud.overlays.len());
@@ -189,7 +191,7 @@ impl HudSignal {
     fn parse(json: &[u8], limits: &ContextLimits) -> Result<Self, FieldError> {
         let mut fields = Fields::parse(json)?;
         let signal = Self {
-            id: id(&mut fields, limits)?,
+            id: id(&mut fields)?,
             kind: required(
                 "kind",
                 fields.one_of("kind", KINDS, "health, resource, timer, warning or status")?,
@@ -207,7 +209,7 @@ impl HudOverlay {
         const PLACE: &str = "a whole number of 32 bits";
         const SIZE: &str = "a whole number of 32 bits without sign";
         let mut fields = Fields::parse(json)?;
-        let id = id(&mut fields, limits)?;
+        let id = id(&mut fields)?;
         let shape = required("shape", fields.one_of("shape", SHAPES, "rectangle or text")?)?;
         let x = required("x", fields.number("x", PLACE)?)?;
         let y = required("y", fields.number("y", PLACE)?)?;
@@ -233,8 +235,8 @@ impl HudOverlay {
     }
 }
 
-fn id(fields: &mut Fields, limits: &ContextLimits) -> Result<String, FieldError> {
-    let id = required("id", fields.short_text("id", limits.hud_text_bytes)?)?;
+fn id(fields: &mut Fields) -> Result<String, FieldError> {
+    let id = required("id", fields.short_text("id", ID_BYTES_MAXIMUM)?)?;
     if id.is_empty() {
         Err(FieldError::Wrong { field: "id", expected: "a text of characters" })
     } else {
@@ -252,11 +254,16 @@ impl Hud {
     /// What saved elements cannot be, if they are that.
     pub(crate) fn fault(&self, limits: &ContextLimits) -> Option<&'static str> {
         let Self { signals, overlays } = self;
-        let texts = signals.iter().flat_map(|signal| [&signal.id, &signal.value]);
-        let mut texts = texts.chain(overlays.iter().flat_map(|overlay| [&overlay.id, &overlay.text]));
+        let over = |text: &String, limit: u32| text.len() as u64 > u64::from(limit);
+        let signal_over = |signal: &HudSignal| {
+            over(&signal.id, ID_BYTES_MAXIMUM) || over(&signal.value, limits.hud_text_bytes)
+        };
+        let overlay_over = |overlay: &HudOverlay| {
+            over(&overlay.id, ID_BYTES_MAXIMUM) || over(&overlay.text, limits.hud_text_bytes)
+        };
         if signals.len() as u64 + overlays.len() as u64 > u64::from(limits.hud_elements) {
             Some("more elements of the head-up display than its limits allow")
-        } else if texts.any(|text| text.len() as u64 > u64::from(limits.hud_text_bytes)) {
+        } else if signals.iter().any(signal_over) || overlays.iter().any(overlay_over) {
             Some("longer texts of the head-up display than its limits allow")
         } else if doubled(signals.iter().map(|signal| &signal.id))
             || doubled(overlays.iter().map(|overlay| &overlay.id))
@@ -283,5 +290,115 @@ impl Context {
     /// The overlays of the head-up display, in the order in which their ids were first set.
     pub fn hud_overlays(&self) -> &[HudOverlay] {
         self.hud.as_ref().map_or(&[], |hud| &hud.overlays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::testing::{Machine, misuse};
+
+    #[test]
+    fn a_signal_is_set_replaced_in_its_place_and_removed() {
+        let mut machine = Machine::new();
+        for json in [
+            r#"{"id":"hp","kind":"health","value":"100 %","number":100}"#,
+            r#"{"id":"clock","kind":"timer","value":"1:30"}"#,
+            r#"{"id":"hp","kind":"health","value":"90 %","number":-9223372036854775808}"#,
+        ] {
+            machine.call_with("hud_signal", json.as_bytes()).unwrap();
+        }
+        let signal = |id: &str, kind, value: &str, number| HudSignal {
+            id: id.into(),
+            kind,
+            value: value.into(),
+            number,
+        };
+        let clock = signal("clock", HudKind::Timer, "1:30", None);
+        let health = signal("hp", HudKind::Health, "90 %", Some(i64::MIN));
+        assert_eq!(machine.context.hud_signals(), [health, clock.clone()]);
+        assert_eq!(machine.call_with("hud_remove", b"hp"), Ok(1));
+        assert_eq!(machine.call_with("hud_remove", b"hp"), Ok(0));
+        assert_eq!(machine.call_with("hud_remove", b"\xff"), Ok(0));
+        assert_eq!(machine.context.hud_signals(), [clock]);
+        let changes = machine.context.take_report().events.into_iter().map(|event| match event {
+            DeviceEvent::HudChanged { id, change } => (id, change),
+            event => panic!("{event:?}"),
+        });
+        let expected = [
+            ("hp", HudChange::SignalAdded),
+            ("clock", HudChange::SignalAdded),
+            ("hp", HudChange::SignalReplaced),
+            ("hp", HudChange::SignalRemoved),
+        ];
+        assert!(changes.eq(expected.map(|(id, change)| (id.into(), change))));
+    }
+
+    #[test]
+    fn an_overlay_is_data_with_what_is_optional_filled_in() {
+        let mut machine = Machine::new();
+        let rectangle = br#"{"id":"box","shape":"rectangle","x":-1,"y":2,"width":3,"height":4,"layer":-5}"#;
+        machine.call_with("hud_overlay", rectangle).unwrap();
+        machine
+            .call_with("hud_overlay", br#"{"id":"a","shape":"text","x":0,"y":0,"text":"\u00e9"}"#)
+            .unwrap();
+        let overlays = machine.context.hud_overlays();
+        assert_eq!((overlays[0].x, overlays[0].height, overlays[0].layer), (-1, 4, -5));
+        assert_eq!((overlays[0].shape, overlays[0].text.as_str()), (HudShape::Rectangle, ""));
+        assert_eq!((overlays[1].width, overlays[1].text.as_str()), (0, "\u{e9}"));
+        machine.call_with("hud_signal", br#"{"id":"a","kind":"status","value":""}"#).unwrap();
+        assert_eq!(machine.call_with("hud_remove", b"a"), Ok(2));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_element_is_said_by_field() {
+        let mut machine = Machine::new();
+        let long = format!(r#"{{"id":"a","kind":"status","value":"{}"}}"#, "x".repeat(1_025));
+        for (json, message) in [
+            ("[]", "not a JSON object"),
+            (r#"{"id":"a","kind":"health"}"#, "the field `value` is missing"),
+            (r#"{"id":"","kind":"health","value":""}"#, "the field `id` is not a text of characters"),
+            (r#"{"id":7,"kind":"health","value":""}"#, "the field `id` is not a text"),
+            (
+                r#"{"id":"a","kind":"ammo","value":""}"#,
+                "the field `kind` is not health, resource, timer, warning or status",
+            ),
+            (
+                r#"{"id":"a","kind":"health","value":"","number":0.5}"#,
+                "the field `number` is not a whole number of 64 bits",
+            ),
+            (r#"{"id":"a","kind":"health","value":"","z":1,"b":2}"#, "the field `b` does not belong there"),
+            (&long, "the field `value` has more than 1024 bytes"),
+        ] {
+            let said = misuse(machine.call_with("hud_signal", json.as_bytes()));
+            assert_eq!(said, format!("head-up display: {message}"), "{json}");
+        }
+        for (json, field) in [
+            (r#"{"id":"a","shape":"circle","x":0,"y":0}"#, "`shape`"),
+            (r#"{"id":"a","shape":"text","x":0,"y":0}"#, "`text`"),
+            (r#"{"id":"a","shape":"rectangle","x":0,"y":0,"height":1}"#, "`width`"),
+            (r#"{"id":"a","shape":"text","x":2147483648,"y":0,"text":""}"#, "`x`"),
+            (r#"{"id":"a","shape":"text","x":0,"y":0,"text":"","width":-1}"#, "`width`"),
+        ] {
+            assert!(misuse(machine.call_with("hud_overlay", json.as_bytes())).contains(field), "{json}");
+        }
+        assert!(misuse(machine.call_with("hud_signal", b"{\xff}")).contains("not JSON"));
+        assert!(misuse(machine.call_with("hud_signal", &[b' '; 16_385])).contains("16385 bytes of JSON"));
+        assert!(misuse(machine.call("hud_signal", &[0, 0x1_0001])).contains("outside of the memory"));
+        assert!(machine.context.hud_signals().is_empty() && machine.context.hud_overlays().is_empty());
+    }
+
+    #[test]
+    fn one_element_too_many_stops_the_step_and_one_that_is_replaced_does_not() {
+        let mut machine = Machine::new();
+        let signal = |id| format!(r#"{{"id":"{id}","kind":"status","value":""}}"#);
+        for id in 0..256 {
+            machine.call_with("hud_signal", signal(id).as_bytes()).unwrap();
+        }
+        machine.call_with("hud_signal", signal(0).as_bytes()).unwrap();
+        let stop = machine.call_with("hud_signal", signal(256).as_bytes());
+        assert_eq!(stop, Err(DeviceError::TooManyHudElements { limit: 256 }.into()));
     }
 }

@@ -6,15 +6,28 @@
 //! **Invariant:** what is restored was checked in full before: a context from a file that was tampered with is refused,
 //! or is one to which a process could have come within its limits.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed, audio::AudioState,
-    clock::Clock, display::SavedDisplay, event::Noted, hud::Hud, queue::Queue,
+    Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed,
+    audio::AudioState,
+    clock::Clock,
+    display::SavedDisplay,
+    event::Noted,
+    files::{Files, SavedFiles},
+    host::Link,
+    hud::{Hud, ID_BYTES_MAXIMUM},
+    queue::Queue,
+    stdio::{SavedStdio, Stdio},
+    wasi::Program,
 };
 
 /// The version of what [`SavedContext::encode`] writes.
@@ -37,6 +50,9 @@ pub struct SavedContext {
     display: Option<SavedDisplay>,
     audio: Option<AudioState>,
     hud: Option<Box<Hud>>,
+    program: Program,
+    stdio: SavedStdio,
+    files: SavedFiles,
 }
 
 /// Why saved devices are not taken over.
@@ -110,6 +126,9 @@ impl Context {
             display: self.display.as_ref().map(|display| display.save()),
             audio: self.audio.as_ref().map(|audio| audio.save()),
             hud: self.hud.clone(),
+            program: self.program.clone(),
+            stdio: self.stdio.save(),
+            files: self.save_files(),
         }
     }
 
@@ -134,7 +153,7 @@ impl Context {
         let mut random = ChaCha8Rng::from_seed(saved.random_seed);
         random.set_word_pos(saved.random_words);
         let event_bytes = saved.events.iter().map(|event| event.len() as u32).sum();
-        Ok(Self {
+        let mut context = Self {
             clock: saved.clock,
             random,
             limits,
@@ -147,7 +166,13 @@ impl Context {
             display,
             audio,
             hud: saved.hud,
-        })
+            link: Link::default(),
+            stdio: Stdio::restore(saved.stdio).map_err(impossible)?,
+            files: Files::default(),
+            program: saved.program,
+        };
+        context.restore_files(&saved.files).map_err(|error| impossible(error.to_string()))?;
+        Ok(context)
     }
 }
 
@@ -174,13 +199,22 @@ impl SavedContext {
             Some("more events than its limits allow")
         } else if over(self.noted.events.len(), limits.device_events) {
             Some("more device events than its limits allow")
-        } else if self.noted.events.iter().any(|event| matches!(event, DeviceEvent::MemoryAccessed { .. })) {
-            Some("an access to memory as part of a step")
+        } else if !self.noted.events.iter().all(may_be_reported) {
+            Some("an event that no step has")
         } else if self.random_words >= RANDOM_WORDS {
             Some("a random stream past its end")
         } else {
             None
         }
+    }
+}
+
+/// Whether a step's report can have such an event.
+fn may_be_reported(event: &DeviceEvent) -> bool {
+    match event {
+        DeviceEvent::MemoryAccessed { .. } => false,
+        DeviceEvent::HudChanged { id, .. } => id.len() as u64 <= u64::from(ID_BYTES_MAXIMUM),
+        _ => true,
     }
 }
 

@@ -23,6 +23,7 @@ pub mod services;
 mod trace;
 
 pub use error::RuntimeError;
+pub use glasshouse_engine::HostConfig;
 #[cfg(not(target_arch = "wasm32"))]
 pub use host::{Files, Mount};
 pub use model::{HashedModel, ModelSource};

@@ -110,7 +110,7 @@ fn display_palette(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> 
     let [pointer, length] = words(arguments);
     call.check(pointer, length)?;
     let bytes = length as usize;
-    if bytes == 0 || bytes > PALETTE_BYTES || bytes % ENTRY_BYTES != 0 {
+    if bytes == 0 || bytes > PALETTE_BYTES || !bytes.is_multiple_of(ENTRY_BYTES) {
         return Err(DeviceError::Palette { length }.into());
     }
     let entries = call.read(pointer, length)?;

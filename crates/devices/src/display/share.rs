@@ -70,15 +70,12 @@ impl FrameWriter {
         let latest = self.shared.latest.load(Ordering::Relaxed);
         // A reader cannot appear meanwhile: it is made of this writer, or of another reader.
         let alone = Arc::strong_count(&self.shared) == 1;
-        // Over the latest while nobody reads, else beside it. One of the other two is always free; should that ever be
+        // Over the latest while nobody reads, else beside it: of the other two, one is always free. Should that ever be
         // untrue, the frame is written where nobody sees it, rather than waited for.
         let places = self.shared.places.iter().enumerate();
-        let mut free = places.filter(|(place, _)| alone || *place != latest);
-        let found = if alone && latest != NONE {
-            self.shared.places.get(latest).and_then(SpinMutex::try_lock).map(|frame| (latest, frame))
-        } else {
-            free.find_map(|(place, frame)| frame.try_lock().map(|frame| (place, frame)))
-        };
+        let found = places
+            .filter(|(place, _)| latest == NONE || alone == (*place == latest))
+            .find_map(|(place, frame)| frame.try_lock().map(|frame| (place, frame)));
         let Some((place, mut frame)) = found else { return write(&mut Frame::EMPTY.clone()) };
         let info = write(&mut frame);
         drop(frame);
@@ -136,5 +133,103 @@ impl Shared {
             }
             core::hint::spin_loop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicBool, thread, vec, vec::Vec};
+
+    use super::*;
+    use crate::display::{FrameLayout, PixelFormat};
+
+    /// Writes frame number `index`, whose bytes all are that number.
+    fn write(writer: &mut FrameWriter, index: u64) {
+        let layout = FrameLayout { width: 4096, height: 4, stride: 4096, format: PixelFormat::Luma8 };
+        writer.write(|frame| {
+            frame.bytes.resize(layout.bytes() as usize, 0);
+            frame.bytes.fill(index as u8);
+            frame.info = FrameInfo { index, time: 0, layout, sha256: [index as u8; 32] };
+            frame.info
+        });
+    }
+
+    #[test]
+    fn readers_in_other_threads_see_whole_frames_in_order_and_the_last_one() {
+        let mut writer = FrameWriter::default();
+        let done = AtomicBool::new(false);
+        const FRAMES: u64 = 20_000;
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    let (reader, done) = (writer.reader(), &done);
+                    scope.spawn(move || {
+                        let (mut frame, mut last) = (Frame::EMPTY, 0);
+                        loop {
+                            let finished = done.load(Ordering::Acquire);
+                            if reader.read_newer(&mut frame) {
+                                let index = frame.info.index;
+                                assert!(index > last);
+                                assert!(frame.bytes.iter().all(|byte| *byte == index as u8));
+                                assert_eq!(frame.info.sha256, [index as u8; 32]);
+                                last = index;
+                            } else if finished {
+                                return last;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for index in 1..=FRAMES {
+                write(&mut writer, index);
+            }
+            done.store(true, Ordering::Release);
+            for reader in readers {
+                assert_eq!(reader.join().unwrap(), FRAMES);
+            }
+        });
+    }
+
+    #[test]
+    fn the_writer_goes_on_while_a_frame_is_being_read() {
+        let mut writer = FrameWriter::default();
+        let reader = writer.reader();
+        assert_eq!(reader.info(), None);
+        write(&mut writer, 1);
+        let seen = reader.shared.read(|frame| {
+            for index in 2..10 {
+                write(&mut writer, index);
+            }
+            frame.bytes.clone()
+        });
+        assert_eq!(seen, Some(vec![1; 4 * 4096]));
+        assert_eq!(reader.info().unwrap().index, 9);
+        // A clone has the frame, and goes its own way.
+        let mut fork = writer.clone();
+        write(&mut fork, 10);
+        assert_eq!(fork.latest().unwrap().info.index, 10);
+        assert_eq!(reader.info().unwrap().index, 9);
+    }
+
+    #[test]
+    fn places_are_allocated_once_and_only_one_while_nobody_reads() {
+        let mut writer = FrameWriter::default();
+        let held = |writer: &FrameWriter| {
+            let place = |place: &SpinMutex<Frame>| {
+                let frame = place.lock();
+                (frame.bytes.as_ptr() as usize, frame.bytes.capacity())
+            };
+            let mut held: Vec<_> = writer.shared.places.iter().map(place).collect();
+            held.retain(|(_, capacity)| *capacity > 0);
+            held
+        };
+        (1..5).for_each(|index| write(&mut writer, index));
+        assert_eq!(held(&writer).len(), 1);
+        let reader = writer.reader();
+        (5..10).for_each(|index| write(&mut writer, index));
+        let before = held(&writer);
+        (10..100).for_each(|index| write(&mut writer, index));
+        assert_eq!(held(&writer), before);
+        assert_eq!(reader.latest().unwrap().info.index, 99);
     }
 }
