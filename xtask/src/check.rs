@@ -12,6 +12,8 @@ use crate::{
 
 /// What runs inside processes, and is therefore linted for their target as well.
 const GUESTS: [&str; 6] = ["probe", "react", "calculate", "clock", "files", "memory"];
+/// The proofs of the rewriting pass.
+const PROOFS: &str = "crates/engine/proofs/Cargo.toml";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
 /// Everything a change has to pass. The browser's part comes last: it needs the most programs.
@@ -27,7 +29,15 @@ pub fn test() -> Result<()> {
         "glasshouse-envelope",
         "--all-features",
     ]))?;
+    proofs(&["test"])?;
     browser::test(Effort::Fast)
+}
+
+/// Runs cargo on the proofs of the rewriting pass, a workspace of its own that shares what the main one has built.
+fn proofs(arguments: &[&str]) -> Result<()> {
+    let mut command = cargo(&[]);
+    command.args(arguments).args(["--release", "--locked", "--manifest-path", PROOFS, "--target-dir"]);
+    run(command.arg(target_directory()))
 }
 
 /// Format and lints, of the host and of the guests.
