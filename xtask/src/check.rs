@@ -29,14 +29,13 @@ pub fn test() -> Result<()> {
         "glasshouse-envelope",
         "--all-features",
     ]))?;
-    proofs(&["test"])?;
+    prove()?;
     browser::test(Effort::Fast)
 }
 
-/// Runs cargo on the proofs of the rewriting pass, a workspace of its own that shares what the main one has built.
-fn proofs(arguments: &[&str]) -> Result<()> {
-    let mut command = cargo(&[]);
-    command.args(arguments).args(["--release", "--locked", "--manifest-path", PROOFS, "--target-dir"]);
+/// The proofs of the rewriting pass: a workspace of its own that shares what the main one has built.
+fn prove() -> Result<()> {
+    let mut command = cargo(&["test", "--release", "--locked", "--manifest-path", PROOFS, "--target-dir"]);
     run(command.arg(target_directory()))
 }
 
@@ -44,6 +43,7 @@ fn proofs(arguments: &[&str]) -> Result<()> {
 pub fn check() -> Result<()> {
     install_tools()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["fmt", "--check", "--manifest-path", PROOFS]))?;
     run(&mut cargo(&[
         "clippy",
         "--release",
