@@ -1,6 +1,6 @@
-//! The private devices of one process: virtual clock, random stream, log, events.
+//! The private devices of one process, and their limits: random stream, log and events; the others are in files of their own.
 
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -9,7 +9,20 @@ use rand_chacha::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{DeviceReport, LogLine, files::Files, host::Link, stdio::Stdio, wasi::Program};
+use crate::{
+    DeviceEvent, DeviceReport, LogLine,
+    audio::Audio,
+    clock::Clock,
+    display::Display,
+    event::Noted,
+    files::Files,
+    host::Link,
+    hud::Hud,
+    json::FieldError,
+    queue::{Queue, RECORD_BYTES},
+    stdio::Stdio,
+    wasi::Program,
+};
 
 /// What a process's random stream starts from.
 pub type RandomSeed = [u8; 32];
@@ -17,7 +30,7 @@ pub type RandomSeed = [u8; 32];
 /// The least important log level, trace.
 pub const LOG_LEVEL_MAXIMUM: u32 = 4;
 
-/// How much a step may log and emit, so that a guest cannot fill the host's memory through its devices.
+/// How much a process may make its devices hold, so that a guest cannot fill the host's memory through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ContextLimits {
     /// Log lines per step; further ones are counted and dropped.
@@ -28,18 +41,69 @@ pub struct ContextLimits {
     pub events: u32,
     /// Bytes of all events of one step; one more stops the step.
     pub event_bytes: u32,
+    /// [`DeviceEvent`]s of one step; further ones are counted and dropped.
+    pub device_events: u32,
+    /// Timers that are set at a time; one more stops the step.
+    pub timers: u32,
+    /// Records of input that wait for their time; the host's packet is refused.
+    pub input_pending: u32,
+    /// Records that the guest has not taken yet; further ones are counted and dropped.
+    pub input_queue: u32,
+    /// Bytes of text in one packet of input; a longer one is refused.
+    pub input_text_bytes: u32,
+    /// Pixels of a frame in each direction; more stops the step.
+    pub frame_side: u32,
+    /// Bytes of a frame; more stops the step.
+    pub frame_bytes: u32,
+    /// Frames of audio in a second; more stops the step.
+    pub audio_rate: u32,
+    /// Channels of audio; more stops the step.
+    pub audio_channels: u32,
+    /// Bytes of audio that are kept for a host that records it; further frames are counted and dropped.
+    pub audio_bytes: u32,
+    /// Elements of the head-up display, signals and overlays together; one more stops the step.
+    pub hud_elements: u32,
+    /// Bytes of a text of such an element; more stops the step.
+    pub hud_text_bytes: u32,
 }
 
 impl Default for ContextLimits {
-    /// 1,000 lines of at most 4 KiB: far more than a person reads of one step. 1,000 events, 1 MiB in all: enough to
-    /// report on every token of a step, and small against the memory of a process.
+    /// What an ordinary process does not come near, and small against the memory of a process.
     fn default() -> Self {
-        Self { log_lines: 1_000, log_line_bytes: 4 << 10, events: 1_000, event_bytes: 1 << 20 }
+        Self {
+            // Far more than a person reads of one step.
+            log_lines: 1_000,
+            log_line_bytes: 4 << 10,
+            // Enough to report on every token of a step.
+            events: 1_000,
+            event_bytes: 1 << 20,
+            // A minute of a game at 60 frames a second that also plays a sound each frame would be cut; half of it is not.
+            device_events: 4_096,
+            // A program's timers are looked through when one is set.
+            timers: 64,
+            // A script of a few minutes of play; 1 MiB at most.
+            input_pending: 16 << 10,
+            // Seconds of a fast mouse.
+            input_queue: 1_024,
+            // A pasted page.
+            input_text_bytes: 4 << 10,
+            // 4K in both directions, with 4 bytes a pixel.
+            frame_side: 4_096,
+            frame_bytes: 32 << 20,
+            // Studio equipment.
+            audio_rate: 192_000,
+            audio_channels: 8,
+            // 43 seconds of stereo at 48 kHz in 32 bits.
+            audio_bytes: 16 << 20,
+            // More than fits on a screen.
+            hud_elements: 256,
+            hud_text_bytes: 1_024,
+        }
     }
 }
 
 /// A misuse of a device by the guest. The step that did it is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DeviceError {
     /// A log level over [`LOG_LEVEL_MAXIMUM`].
     #[error("log level {level} does not exist; the levels are 0 (error) to 4 (trace)")]
@@ -57,6 +121,121 @@ pub enum DeviceError {
     #[error("the step emitted more than {limit} bytes of events")]
     TooManyEventBytes {
         /// The limit, in bytes.
+        limit: u32,
+    },
+    /// One timer more than [`ContextLimits::timers`].
+    #[error("the process set more than {limit} timers")]
+    TooManyTimers {
+        /// The limit.
+        limit: u32,
+    },
+    /// A place for input records that does not hold one.
+    #[error("a place of {length} bytes holds no input record of {RECORD_BYTES}")]
+    RecordRoom {
+        /// The length that was given.
+        length: u32,
+    },
+    /// A pixel format that does not exist.
+    #[error(
+        "pixel format {code} does not exist; they are 1 (Indexed8), 2 (RGB24), 3 (RGBA32), 4 (BGRA32), 5 (Luma8)"
+    )]
+    PixelFormat {
+        /// The number that was given.
+        code: u32,
+    },
+    /// A frame without pixels, or with more in a direction than [`ContextLimits::frame_side`].
+    #[error("a frame of {width} × {height} pixels is not possible; each side has 1 to {limit}")]
+    FrameSide {
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Rows that are shorter than their pixels.
+    #[error("rows of {stride} bytes do not hold {width} pixels of {pixel_bytes} bytes")]
+    Stride {
+        /// Bytes from one row to the next.
+        stride: u32,
+        /// Pixels in a row.
+        width: u32,
+        /// Bytes of a pixel.
+        pixel_bytes: u32,
+    },
+    /// A frame with more bytes than [`ContextLimits::frame_bytes`].
+    #[error("a frame of {bytes} bytes is more than {limit}")]
+    FrameBytes {
+        /// Bytes of the frame.
+        bytes: u64,
+        /// The limit, in bytes.
+        limit: u32,
+    },
+    /// A frame of another length than the display was configured for.
+    #[error("a frame of {length} bytes was presented; the display was configured for {expected}")]
+    FrameLength {
+        /// The length that was given.
+        length: u32,
+        /// Stride times height.
+        expected: u32,
+    },
+    /// A palette that is no list of colours.
+    #[error("a palette of {length} bytes is not 1 to 256 entries of 4 bytes")]
+    Palette {
+        /// The length that was given.
+        length: u32,
+    },
+    /// A frame before the display was configured.
+    #[error("a frame was presented before the display was configured")]
+    DisplayNotConfigured,
+    /// A sample format that does not exist.
+    #[error("sample format {code} does not exist; they are 1 (f32) and 2 (i16)")]
+    SampleFormat {
+        /// The number that was given.
+        code: u32,
+    },
+    /// A sample rate of 0, or over [`ContextLimits::audio_rate`].
+    #[error("a sample rate of {rate} Hz is not between 1 and {limit}")]
+    SampleRate {
+        /// The rate that was given.
+        rate: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// No channels, or more than [`ContextLimits::audio_channels`].
+    #[error("{channels} channels are not between 1 and {limit}")]
+    Channels {
+        /// The number that was given.
+        channels: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Audio before its format was configured.
+    #[error("audio was played before it was configured")]
+    AudioNotConfigured,
+    /// Audio that ends within a frame.
+    #[error("{length} bytes of audio are not whole frames of {frame_bytes} bytes")]
+    PartialFrame {
+        /// The length that was given.
+        length: u32,
+        /// Bytes of a frame: a sample of every channel.
+        frame_bytes: u32,
+    },
+    /// An element of the head-up display that is not one.
+    #[error("head-up display: {0}")]
+    Hud(FieldError),
+    /// More JSON than any element of the head-up display needs.
+    #[error("head-up display: {length} bytes of JSON are more than {limit}")]
+    HudBytes {
+        /// The length that was given.
+        length: u32,
+        /// The limit, in bytes.
+        limit: u32,
+    },
+    /// One element more than [`ContextLimits::hud_elements`].
+    #[error("head-up display: more than {limit} elements")]
+    TooManyHudElements {
+        /// The limit.
         limit: u32,
     },
     /// More queued bytes than [`StdioLimits::queued_bytes`](crate::StdioLimits::queued_bytes).
@@ -87,13 +266,19 @@ pub enum DeviceError {
 /// The private devices of one process. See the crate's page for its life.
 #[derive(Debug, Clone)]
 pub struct Context {
-    clock_nanoseconds: u64,
-    random: ChaCha8Rng,
-    limits: ContextLimits,
-    logs: Vec<LogLine>,
-    logs_dropped: u64,
-    events: Vec<Vec<u8>>,
-    event_bytes: u32,
+    pub(crate) clock: Clock,
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) limits: ContextLimits,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) logs_dropped: u64,
+    pub(crate) events: Vec<Vec<u8>>,
+    pub(crate) event_bytes: u32,
+    pub(crate) noted: Noted,
+    // Made when they are first used: most processes need none of them.
+    pub(crate) queue: Option<Box<Queue>>,
+    pub(crate) display: Option<Box<Display>>,
+    pub(crate) audio: Option<Box<Audio>>,
+    pub(crate) hud: Option<Box<Hud>>,
     pub(crate) link: Link,
     pub(crate) stdio: Stdio,
     pub(crate) files: Files,
@@ -109,13 +294,18 @@ impl Context {
     /// Devices with the given limits. The clock is virtual time in nanoseconds.
     pub fn with_limits(clock_nanoseconds: u64, seed: RandomSeed, limits: ContextLimits) -> Self {
         Self {
-            clock_nanoseconds,
+            clock: Clock::new(clock_nanoseconds),
             random: ChaCha8Rng::from_seed(seed),
             limits,
             logs: Vec::new(),
             logs_dropped: 0,
             events: Vec::new(),
             event_bytes: 0,
+            noted: Noted::default(),
+            queue: None,
+            display: None,
+            audio: None,
+            hud: None,
             link: Link::default(),
             stdio: Stdio::default(),
             files: Files::default(),
@@ -123,14 +313,14 @@ impl Context {
         }
     }
 
-    /// Sets the virtual clock: nanoseconds that the guest reads until it is set again.
-    pub fn set_clock(&mut self, nanoseconds: u64) {
-        self.clock_nanoseconds = nanoseconds;
+    /// The limits of these devices.
+    pub fn limits(&self) -> &ContextLimits {
+        &self.limits
     }
 
-    /// The virtual clock in nanoseconds. It stands still during a step.
-    pub fn clock_now(&self) -> u64 {
-        self.clock_nanoseconds
+    /// Appends an event to the report.
+    pub(crate) fn note(&mut self, event: DeviceEvent) {
+        self.noted.note(self.limits.device_events, event);
     }
 
     /// Fills `bytes` with the next bytes of the process's random stream: ChaCha8 with the seed as key and a zero
@@ -193,8 +383,16 @@ impl Context {
 
     /// Takes what else the devices did in the step.
     pub fn take_report(&mut self) -> DeviceReport {
+        let Noted { events, dropped } = core::mem::take(&mut self.noted);
         let (output, error) = self.stdio.take_reports();
-        DeviceReport { answers: self.link.take_answers(), output, error, files: self.files.accesses.take() }
+        DeviceReport {
+            events,
+            events_dropped: dropped,
+            answers: self.link.take_answers(),
+            output,
+            error,
+            files: self.files.accesses.take(),
+        }
     }
 
     /// Takes the step's events; the next step starts with none.
@@ -223,7 +421,7 @@ mod tests {
     use super::*;
 
     fn limits() -> ContextLimits {
-        ContextLimits { log_lines: 2, log_line_bytes: 5, events: 2, event_bytes: 8 }
+        ContextLimits { log_lines: 2, log_line_bytes: 5, events: 2, event_bytes: 8, ..Default::default() }
     }
 
     #[test]
@@ -244,14 +442,6 @@ mod tests {
         c.random_fill(&mut bytes[2]);
         assert_eq!(bytes[0], bytes[1]);
         assert_ne!(bytes[0], bytes[2]);
-    }
-
-    #[test]
-    fn the_clock_reads_what_was_set() {
-        let mut context = Context::new(0, [0; 32]);
-        assert_eq!(context.clock_now(), 0);
-        context.set_clock(17);
-        assert_eq!((context.clock_now(), context.clock_now()), (17, 17));
     }
 
     #[test]

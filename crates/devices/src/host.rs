@@ -577,7 +577,7 @@ fn unknown_function(name: &str) -> Vec<u8> {
 
 /// Any function of the module `host`: `(pointer, length) -> length of the answer`.
 fn call_host(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
-    let [pointer, length] = crate::own::two(arguments);
+    let [pointer, length] = crate::own::words(arguments);
     let input = call.read(pointer, length)?;
     let name = call.name().to_owned();
     let answer = call.context.link.call(&name, &input)?;
@@ -589,7 +589,7 @@ fn call_host(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
 /// `take_answer(pointer, length)` of the module `glasshouse`: copies the answer of the last call of an extra function,
 /// whose length was its result.
 pub(crate) fn take_answer(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
-    let [pointer, length] = crate::own::two(arguments);
+    let [pointer, length] = crate::own::words(arguments);
     let answer = core::mem::take(&mut call.context.link.called);
     if answer.len() != length as usize {
         return Err(Stop::Misused(format!(

@@ -7,7 +7,7 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use crate::{Context, DeviceError, host, own, wasi};
+use crate::{Context, DeviceError, audio, clock, display, host, hud, input, own, timer, wasi};
 
 /// Fuel for each byte that a host function moves into or out of the guest's memory.
 pub const FUEL_PER_BYTE: u64 = 1;
@@ -41,7 +41,16 @@ pub struct HostFunction {
 }
 
 /// The tables of all modules, in the order in which [`functions`] lists them.
-const TABLES: &[&[HostFunction]] = &[own::FUNCTIONS, wasi::FUNCTIONS];
+const TABLES: &[&[HostFunction]] = &[
+    clock::FUNCTIONS,
+    own::FUNCTIONS,
+    timer::FUNCTIONS,
+    input::FUNCTIONS,
+    display::FUNCTIONS,
+    audio::FUNCTIONS,
+    hud::FUNCTIONS,
+    wasi::FUNCTIONS,
+];
 
 /// Every function that a guest may import by a name that is known here, in an order that is the same in every build.
 pub fn functions() -> impl Iterator<Item = &'static HostFunction> {

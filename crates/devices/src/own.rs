@@ -1,10 +1,20 @@
-//! The module `glasshouse`: the functions of the devices that every process has.
+//! The module `glasshouse`: how its tables are written, and the functions that need no device of their own.
+//!
+//! ```text
+//! random_fill(pointer: i32, length: i32)             fills a place with the next bytes of the random stream
+//! log(level: i32, pointer: i32, length: i32)         logs a line of UTF-8; levels 0 error, 1 warning, 2 information, 3 debug, 4 trace
+//! emit(pointer: i32, length: i32)                    emits an event, JSON by convention
+//! fail(pointer: i32, length: i32)                    ends the process with an error object as JSON; does not return
+//! ```
+//!
+//! Pointers and lengths are unsigned. A place outside of the memory stops the step, as does any other misuse. Every byte
+//! that is moved costs [`crate::FUEL_PER_BYTE`].
 
 use alloc::vec;
 
 use crate::{
     Call, HostFunction, Stop,
-    ValueType::{self, I32, I64},
+    ValueType::{self, I32},
     host,
     import::Handler,
 };
@@ -14,7 +24,6 @@ pub const MODULE: &str = "glasshouse";
 
 /// The table.
 pub(crate) const FUNCTIONS: &[HostFunction] = &[
-    function("clock_now", &[], Some(I64), |call, _| Ok(call.context.clock_now())),
     function("random_fill", &[I32, I32], None, random_fill),
     function("log", &[I32, I32, I32], None, log),
     function("emit", &[I32, I32], None, emit),
@@ -22,7 +31,7 @@ pub(crate) const FUNCTIONS: &[HostFunction] = &[
     function("fail", &[I32, I32], None, fail),
 ];
 
-/// One line of the table.
+/// One line of a table.
 pub(crate) const fn function(
     name: &'static str,
     parameters: &'static [ValueType],
@@ -41,7 +50,7 @@ const FAILURE_BYTES_MAXIMUM: u32 = 64 << 10;
 
 /// `random_fill(pointer, length)`.
 fn random_fill(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
-    let [pointer, length] = two(arguments);
+    let [pointer, length] = words(arguments);
     call.pay(length.into())?;
     call.check(pointer, length)?;
     let mut piece = vec![0; length.min(RANDOM_PIECE_BYTES) as usize];
@@ -59,8 +68,7 @@ fn random_fill(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
 
 /// `log(level, pointer, length)`.
 fn log(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
-    let level = arguments.first().copied().unwrap_or_default() as u32;
-    let [pointer, length] = two(arguments.get(1..).unwrap_or_default());
+    let [level, pointer, length] = words(arguments);
     // No more than what is kept is copied; the extra bytes let a cut character be seen as such.
     let limit = call.context.log_line_limit().saturating_add(4);
     let text = call.read_up_to(pointer, length, limit)?;
@@ -70,7 +78,7 @@ fn log(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
 
 /// `emit(pointer, length)`.
 fn emit(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
-    let [pointer, length] = two(arguments);
+    let [pointer, length] = words(arguments);
     call.pay(length.into())?;
     call.check(pointer, length)?;
     // Asked before anything is copied.
@@ -83,14 +91,15 @@ fn emit(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
 
 /// `fail(pointer, length)`: ends the process with an error object as JSON.
 fn fail(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
-    let [pointer, length] = two(arguments);
+    let [pointer, length] = words(arguments);
     Err(Stop::Failed(call.read_up_to(pointer, length, FAILURE_BYTES_MAXIMUM)?))
 }
 
-/// The first two arguments, as pointer and length.
-pub(crate) fn two(arguments: &[u64]) -> [u32; 2] {
-    match arguments {
-        [pointer, length, ..] => [*pointer as u32, *length as u32],
-        _ => [0; 2],
+/// The first arguments as unsigned 32-bit numbers.
+pub(crate) fn words<const COUNT: usize>(arguments: &[u64]) -> [u32; COUNT] {
+    let mut words = [0; COUNT];
+    for (word, argument) in words.iter_mut().zip(arguments) {
+        *word = *argument as u32;
     }
+    words
 }

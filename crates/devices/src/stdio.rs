@@ -3,7 +3,7 @@
 //! - [`Stdin`]: what the embedder has queued, then the host's, if there is one.
 //! - [`Output`]: what was written in a step; a report holds its beginning, its length and its hash.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,20 +26,14 @@ impl Default for StdioLimits {
 }
 
 /// What a step wrote to one of its outputs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct OutputReport {
     /// Its beginning, as far as [`StdioLimits::kept_bytes`] goes.
     pub kept: Vec<u8>,
     /// Bytes that were written in all.
     pub total: u64,
-    /// BLAKE3 of everything that was written.
+    /// BLAKE3 of everything that was written; zeros when nothing was.
     pub hash: [u8; 32],
-}
-
-impl Default for OutputReport {
-    fn default() -> Self {
-        Output::default().report()
-    }
 }
 
 /// What was written in a step.
@@ -47,7 +41,8 @@ impl Default for OutputReport {
 pub(crate) struct Output {
     kept: Vec<u8>,
     total: u64,
-    hasher: blake3::Hasher,
+    /// Made with the first byte: most steps write nothing.
+    hasher: Option<Box<blake3::Hasher>>,
 }
 
 impl Output {
@@ -55,11 +50,14 @@ impl Output {
         let room = (kept_bytes as usize).saturating_sub(self.kept.len());
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.total = self.total.saturating_add(bytes.len() as u64);
-        self.hasher.update(bytes);
+        if !bytes.is_empty() {
+            self.hasher.get_or_insert_default().update(bytes);
+        }
     }
 
     fn report(self) -> OutputReport {
-        OutputReport { kept: self.kept, total: self.total, hash: *self.hasher.finalize().as_bytes() }
+        let hash = self.hasher.map_or([0; 32], |hasher| *hasher.finalize().as_bytes());
+        OutputReport { kept: self.kept, total: self.total, hash }
     }
 
     /// Takes what the step wrote; the next step starts with nothing.
@@ -86,7 +84,39 @@ pub(crate) struct Stdio {
     terminal: [bool; 3],
 }
 
+/// The standard streams between two steps, saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedStdio {
+    queue: Vec<u8>,
+    closed: bool,
+    limits: StdioLimits,
+    terminal: [bool; 3],
+}
+
 impl Stdio {
+    pub(crate) fn save(&self) -> SavedStdio {
+        SavedStdio {
+            queue: self.stdin.queue.iter().copied().collect(),
+            closed: self.stdin.closed,
+            limits: self.limits,
+            terminal: self.terminal,
+        }
+    }
+
+    /// Streams that go on as those did; what they cannot be, if they are that.
+    pub(crate) fn restore(saved: SavedStdio) -> Result<Self, &'static str> {
+        let SavedStdio { queue, closed, limits, terminal } = saved;
+        let allowed = StdioLimits::default();
+        if limits.queued_bytes > allowed.queued_bytes || limits.kept_bytes > allowed.kept_bytes {
+            return Err("standard streams with higher limits than there are");
+        }
+        if queue.len() as u64 > limits.queued_bytes {
+            return Err("more queued input than its limit allows");
+        }
+        let stdin = Stdin { queue: queue.into(), closed };
+        Ok(Self { stdin, limits, terminal, ..Self::default() })
+    }
+
     pub(crate) fn take_reports(&mut self) -> (OutputReport, OutputReport) {
         (self.output.take(), self.error.take())
     }

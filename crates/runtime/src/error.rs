@@ -89,6 +89,14 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
+    /// Nothing is left to do, and the process has not ended.
+    pub(crate) fn stuck() -> Self {
+        Self::Process {
+            code: "no_exit".to_owned(),
+            message: "the process waits for something that never comes".to_owned(),
+        }
+    }
+
     /// A stable code for programs.
     pub fn code(&self) -> &str {
         match self {

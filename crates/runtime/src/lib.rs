@@ -24,6 +24,7 @@ pub mod services;
 mod trace;
 
 pub use error::RuntimeError;
+pub use glasshouse_engine::HostConfig;
 #[cfg(not(target_arch = "wasm32"))]
 pub use host::{Files, HostCallback, Mount, NativeHost};
 pub use model::{HashedModel, ModelSource};

@@ -8,13 +8,15 @@ pub mod run;
 pub mod web;
 
 use std::{
+    env,
     fs::{self, File},
     io::BufWriter,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use glasshouse_runtime::ModelSource;
+use etcetera::BaseStrategy;
+use glasshouse_runtime::{HostConfig, ModelSource};
 
 use crate::arguments::ModelArguments;
 
@@ -34,6 +36,25 @@ fn create_trace(path: &Path) -> Result<BufWriter<File>> {
     let file =
         File::create(path).with_context(|| format!("the event log {} cannot be created", path.display()))?;
     Ok(BufWriter::new(file))
+}
+
+/// The variable that names another folder for compiled modules; `off` or nothing turns keeping them off.
+const CACHE_VARIABLE: &str = "GLASSHOUSE_CACHE";
+
+/// How the engine is set up: compiled modules are kept in the user's folder for caches.
+fn engine_config() -> HostConfig {
+    HostConfig { cache_directory: cache_directory(), ..HostConfig::deterministic() }
+}
+
+fn cache_directory() -> Option<PathBuf> {
+    match env::var_os(CACHE_VARIABLE) {
+        Some(value) if value.is_empty() || value == "off" => None,
+        Some(folder) => Some(folder.into()),
+        None => {
+            let folders = etcetera::choose_base_strategy().ok()?;
+            Some(folders.cache_dir().join("glasshouse").join("modules"))
+        }
+    }
 }
 
 fn model_source(arguments: &ModelArguments) -> ModelSource {

@@ -1,17 +1,40 @@
-//! `glasshouse run`: one function of one module, in the sandbox.
+//! `glasshouse run`: a program, or one function of a module, in the sandbox.
 
-use std::{io::Write, process::ExitCode};
-
-use anyhow::{Context, Result};
-use glasshouse_kernel::{Event, EventKind};
-use glasshouse_runtime::{
-    CallOptions, ModelSource, Observer, RunOptions, Runtime, RuntimeOptions, process_limits,
+use std::{
+    fs,
+    io::{self, Read, Write},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
+
+use anyhow::{Context, Result, bail};
+use glasshouse_devices::{Context as Devices, Setup};
+use glasshouse_engine::{HostMachine, Interrupt, ModuleKind, Profile, inspect, signature};
+use glasshouse_kernel::{Event, EventKind, Exit, ExitReason};
+use glasshouse_protocol::ErrorData;
+use glasshouse_runtime::{
+    CallEnd, Mount, NativeHost, Observer, Process, ProcessOptions, Sandbox, process_limits,
+};
+use serde_json::json;
 
 use crate::{
-    arguments::RunArguments,
-    commands::{create_trace, read_module},
+    arguments::{ProfileArgument, RunArguments},
+    commands::{create_trace, engine_config, public_key, read, read_module},
 };
+
+/// The function that is called when none is named.
+const DEFAULT_ENTRY: &str = "run";
+/// The entry of a program.
+const COMMAND_ENTRY: &str = "_start";
+/// How long an interrupted program may take to notice, before the whole program is ended.
+const GRACE: Duration = Duration::from_secs(1);
+/// What a shell shows for a program that was interrupted.
+const INTERRUPTED: u8 = 130;
 
 /// Prints what the module logs to standard error.
 struct Log;
@@ -30,25 +53,53 @@ impl Observer for Log {
 
 /// Runs the command.
 pub fn run(arguments: RunArguments) -> Result<ExitCode> {
-    serde_json::from_str::<serde_json::Value>(&arguments.input).context("--input is not JSON")?;
-    let (name, module) = read_module(&arguments.module)?;
-    let mut runtime = Runtime::new(RuntimeOptions { model: ModelSource::None, ..RuntimeOptions::default() })?;
-    let mut trace = arguments.trace.as_deref().map(create_trace).transpose()?;
-    let options = CallOptions {
-        name: &name,
-        module: &module,
-        entry: &arguments.entry,
-        payload: arguments.input.as_bytes(),
-        run: RunOptions {
-            seed: arguments.seed,
-            limits: process_limits(arguments.fuel, arguments.memory_limit),
-            ..RunOptions::default()
-        },
-    };
-    let result = runtime.call(options, trace.as_mut().map(|file| file as &mut dyn Write), &mut Log);
-    if let Some(mut file) = trace {
-        file.flush().context("the event log cannot be written")?;
+    let json = arguments.json;
+    match execute(arguments) {
+        Ok(code) => Ok(code),
+        Err(error) if json => {
+            let code = error.downcast_ref::<glasshouse_runtime::RuntimeError>().map_or("failed", |error| error.code());
+            anstream::println!("{}", json!({"error": {"code": code, "message": format!("{error:#}")}}));
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => Err(error),
     }
-    anstream::println!("{}", String::from_utf8_lossy(&result?));
-    Ok(ExitCode::SUCCESS)
+}
+
+fn execute(arguments: RunArguments) -> Result<ExitCode> {
+    let (name, module) = read_module(&arguments.module)?;
+    if let Some(key) = &arguments.require_signed {
+        signature::verify(&module, &public_key(key)?)
+            .with_context(|| format!("the module {} is not run", arguments.module.display()))?;
+    }
+    let mut engine = engine_config();
+    engine.profile = match arguments.profile {
+        ProfileArgument::Dev => Profile::Development,
+        ProfileArgument::Prod => Profile::Production,
+        ProfileArgument::Interpreter => Profile::Interpreter,
+    };
+    let machine = HostMachine::with_config(engine).map_err(glasshouse_runtime::RuntimeError::Engine)?;
+    let mut sandbox = Sandbox::new(machine);
+    let hash = sandbox.add(&name, &module);
+    let entry = match &arguments.call {
+        Some(entry) => entry.clone(),
+        None if sandbox.is_command(hash)? => COMMAND_ENTRY.to_owned(),
+        None => DEFAULT_ENTRY.to_owned(),
+    };
+    let payload = payload(&arguments, &entry)?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_ctrl_c(Arc::clone(&stop))?;
+    let options = options(&arguments, &name, stop)?;
+    let mut process = sandbox.spawn(hash, options)?;
+    let end = process.call(&entry, &payload);
+    // Whatever happened, what there is of the log and of the pictures is written.
+    process.finish()?;
+    let end = end?;
+    if let (Some(file), Some(devices)) = (&arguments.audio, process.devices()) {
+        write_audio(file, devices)?;
+    }
+    if let (Some(file), Some(devices)) = (&arguments.screenshot, process.devices()) {
+        write_screenshot(file, devices)?;
+    }
+    report(&arguments, &process, &end)
 }

@@ -147,7 +147,7 @@ impl Context {
 
     /// Makes a directory of the in-memory tree and all that it lies in.
     fn create_tree_directory(&mut self, path: &str) -> Result<NodeId, FileError> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         let tree = &mut self.files.tree;
         let mut directory = tree::ROOT;
         for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -172,7 +172,7 @@ impl Context {
         let path = path.trim_start_matches('/');
         let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
         let directory = self.create_tree_directory(parents)?;
-        let now = self.clock_now();
+        let now = self.clock_wall();
         let tree = &mut self.files.tree;
         let found = tree.resolve(directory, name, Last::Follow)?;
         let node = match (found.node, found.place) {

@@ -85,7 +85,7 @@ impl Context {
     }
 
     fn open_node(&mut self, found: &Resolved, options: OpenOptions) -> Result<(Object, FileKind), FileError> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         let tree = &mut self.files.tree;
         let node = match (found.node, &found.place) {
             (Some(_), _) if options.create && options.exclusive => return Err(FileError::Exists),
@@ -317,7 +317,7 @@ impl Context {
         accessed: TimeChange,
         modified: TimeChange,
     ) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         match base {
             Base::Tree(directory) => {
                 let tree = &mut self.files.tree;
@@ -333,7 +333,7 @@ impl Context {
 
     /// Makes a directory.
     pub(crate) fn create_directory_at(&mut self, base: &Base, path: &str) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         match base {
             Base::Tree(directory) => {
                 let tree = &mut self.files.tree;
@@ -355,7 +355,7 @@ impl Context {
 
     /// Deletes an empty directory.
     pub(crate) fn remove_directory_at(&mut self, base: &Base, path: &str) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         match base {
             Base::Tree(directory) => {
                 let tree = &mut self.files.tree;
@@ -376,7 +376,7 @@ impl Context {
 
     /// Deletes a name of a file or symbolic link.
     pub(crate) fn remove_file_at(&mut self, base: &Base, path: &str) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         match base {
             Base::Tree(directory) => {
                 let tree = &mut self.files.tree;
@@ -400,7 +400,7 @@ impl Context {
         to_base: &Base,
         to_path: &str,
     ) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         match (base, to_base) {
             (Base::Tree(base), Base::Tree(to_base)) => {
                 let tree = &mut self.files.tree;
@@ -432,7 +432,7 @@ impl Context {
         to_base: &Base,
         to_path: &str,
     ) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         match (base, to_base) {
             (Base::Tree(base), Base::Tree(to_base)) => {
                 let tree = &mut self.files.tree;
@@ -452,7 +452,7 @@ impl Context {
 
     /// Makes a symbolic link.
     pub(crate) fn symbolic_link_at(&mut self, target: &str, base: &Base, path: &str) -> Result<(), Fault> {
-        let now = self.clock_now();
+        let now = self.clock_wall();
         check_path(target, self.files.tree.limits().path_bytes)?;
         match base {
             Base::Tree(directory) => {

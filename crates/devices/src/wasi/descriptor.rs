@@ -55,7 +55,7 @@ impl Context {
     }
 
     /// Notes the use of an open file for the step's report.
-    pub(super) fn note<T>(
+    pub(super) fn note_use<T>(
         &mut self,
         operation: FileOperation,
         number: u32,
@@ -129,7 +129,7 @@ pub(super) fn fd_filestat_set_size(call: &mut Call<'_>, arguments: &[u64]) -> Re
 }
 
 fn resize(call: &mut Call<'_>, fd: u32, target: Target, old: u64, size: u64) -> Result<(), Fault> {
-    let now = call.context.clock_now();
+    let now = call.context.clock_wall();
     let result = match target {
         Target::Node(node) => {
             // Zeros take time and room too, but not those that the quota refuses.
@@ -144,7 +144,7 @@ fn resize(call: &mut Call<'_>, fd: u32, target: Target, old: u64, size: u64) -> 
         }
         Target::Stream => return Err(Errno::Invalid.into()),
     };
-    call.context.note(FileOperation::SetSize, fd, size, &result);
+    call.context.note_use(FileOperation::SetSize, fd, size, &result);
     Ok(result?)
 }
 
@@ -281,7 +281,7 @@ pub(super) fn fd_filestat_set_times(call: &mut Call<'_>, arguments: &[u64]) -> R
     let [fd, _, _, value] = words(arguments);
     let target = call.context.descriptor(fd, Rights::FD_FILESTAT_SET_TIMES)?.object.target();
     let (accessed, modified) = time_changes(wide(arguments, 1), wide(arguments, 2), value)?;
-    let now = call.context.clock_now();
+    let now = call.context.clock_wall();
     let result = match target {
         Target::Node(node) => {
             call.context.files.tree.set_times(node, accessed, modified, now).map_err(host::Fault::from)
@@ -292,7 +292,7 @@ pub(super) fn fd_filestat_set_times(call: &mut Call<'_>, arguments: &[u64]) -> R
         }
         Target::Stream => return Err(Errno::Invalid.into()),
     };
-    call.context.note(FileOperation::SetTimes, fd, 0, &result);
+    call.context.note_use(FileOperation::SetTimes, fd, 0, &result);
     Ok(result?)
 }
 

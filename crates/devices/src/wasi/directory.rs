@@ -85,7 +85,7 @@ pub(super) fn fd_readdir(call: &mut Call<'_>, arguments: &[u64]) -> Result<(), F
                 }
             }
             if cookie == 0 {
-                call.context.note(FileOperation::List, fd, 0, &Ok(()));
+                call.context.note_use(FileOperation::List, fd, 0, &Ok(()));
             }
         }
         Target::Mounted | Target::Stream => {
@@ -108,7 +108,7 @@ fn mounted_entries(
     let (mounted, handle) = call.context.mounted(fd)?;
     if cookie == 0 || !mounted.listed {
         let entries = call.context.list_mounted(handle);
-        call.context.note(FileOperation::List, fd, 0, &entries);
+        call.context.note_use(FileOperation::List, fd, 0, &entries);
         let entries = entries?;
         if let Object::Mounted(mounted) = &mut call.context.descriptor(fd, Rights::NONE)?.object {
             (mounted.listing, mounted.listed) = (entries, true);

@@ -67,7 +67,7 @@ pub(super) fn poll_oneoff(call: &mut Call<'_>, arguments: &[u64]) -> Result<(), 
         });
         passed = times.min().unwrap_or_default();
         let now = call.context.clock_now();
-        call.context.set_clock(now.saturating_add(passed));
+        call.context.sleep_until(now.saturating_add(passed));
     }
     let mut events = Vec::new();
     for subscription in &subscriptions {

@@ -128,7 +128,8 @@ impl ClockId {
     pub(super) fn read(self, context: &Context) -> u64 {
         let now = context.clock_now();
         match self {
-            Self::RealTime | Self::Monotonic => now,
+            Self::RealTime => context.clock_wall(),
+            Self::Monotonic => now,
             Self::Processor => now.saturating_sub(context.program.began),
         }
     }

@@ -84,7 +84,7 @@ fn read(call: &mut Call<'_>, fd: u32, memory: [u32; 3], place: Place) -> Result<
             let tree = &mut call.context.files.tree;
             let count = tree.readable(node, offset, limit.into())?;
             call.pay(count)?;
-            let now = call.context.clock_now();
+            let now = call.context.clock_wall();
             call.context.files.tree.read(node, offset, count, now)?.to_vec()
         }
         Target::Mounted => {
@@ -92,7 +92,7 @@ fn read(call: &mut Call<'_>, fd: u32, memory: [u32; 3], place: Place) -> Result<
             let read = call.context.read_mounted(handle, offset, limit);
             if let Err(error) = read {
                 let error = Err::<(), _>(error);
-                call.context.note(FileOperation::Read, fd, 0, &error);
+                call.context.note_use(FileOperation::Read, fd, 0, &error);
                 return Ok(error?);
             }
             read?
@@ -104,7 +104,7 @@ fn read(call: &mut Call<'_>, fd: u32, memory: [u32; 3], place: Place) -> Result<
         call.context.file(fd, Rights::NONE)?.position = offset.saturating_add(count);
     }
     if target != Target::Stream {
-        call.context.note(FileOperation::Read, fd, count, &Ok(()));
+        call.context.note_use(FileOperation::Read, fd, count, &Ok(()));
     }
     // No more than `TRANSFER_MAXIMUM`.
     call.store_u32(memory[2], count as u32)
@@ -136,7 +136,7 @@ fn write(call: &mut Call<'_>, fd: u32, memory: [u32; 3], place: Place) -> Result
             if offset <= call.context.files.tree.limits().bytes {
                 call.pay(offset.saturating_sub(size))?;
             }
-            let now = call.context.clock_now();
+            let now = call.context.clock_wall();
             let tree = &mut call.context.files.tree;
             let written = tree.write(node, offset, &bytes, now);
             written.map(|()| offset + bytes.len() as u64).map_err(host::Fault::from)
@@ -152,7 +152,7 @@ fn write(call: &mut Call<'_>, fd: u32, memory: [u32; 3], place: Place) -> Result
     };
     let count = bytes.len() as u64;
     if target != Target::Stream {
-        call.context.note(FileOperation::Write, fd, count, &written);
+        call.context.note_use(FileOperation::Write, fd, count, &written);
     }
     let end = written?;
     if place == Place::Current {

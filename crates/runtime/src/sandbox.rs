@@ -1,0 +1,229 @@
+//! Single processes: any module, its devices, and nothing granted beyond them.
+//!
+//! - [`Sandbox`]: the modules, compiled once, of which processes are made.
+//! - [`Process`]: one of them: called, watched, acted on between its steps.
+//! - [`ProcessOptions`]: what it starts with.
+
+use std::io::Write;
+
+use glasshouse_devices::{Context, DeviceInput, Host, Setup};
+use glasshouse_engine::{HostMachine, Interrupt};
+use glasshouse_kernel::{
+    Exit, ExitReason, Fuel, Input, KernelConfig, Life, Limits, ModuleHash, ProcessId, ProcessState,
+};
+use glasshouse_protocol::ErrorData;
+
+use crate::{
+    Modules, Observer, RuntimeError, Unobserved,
+    driver::{Driver, Recorder, Task},
+    trace::{self, NoTrace, TraceFile},
+};
+
+/// The one process of its kernel.
+const PROCESS: ProcessId = ProcessId(1);
+
+/// Compiled modules, of which processes are made. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub struct Sandbox {
+    modules: Modules<HostMachine>,
+}
+
+/// What a process starts with.
+pub struct ProcessOptions<'t> {
+    /// A name for people.
+    pub name: String,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// How much it may use, over its whole life.
+    pub limits: Limits,
+    /// What its devices start with.
+    pub setup: Setup,
+    /// Who contributes standard input, mounted directories and host functions, and hears what is printed; none: nobody.
+    pub host: Option<Box<dyn Host + Send>>,
+    /// Stops its steps from outside.
+    pub interrupt: Interrupt,
+    /// Where the event log goes; none: nowhere.
+    pub trace: Option<Box<dyn Write + 't>>,
+    /// Who watches.
+    pub observer: Box<dyn Observer + 't>,
+}
+
+impl Default for ProcessOptions<'_> {
+    /// Seed 0, the kernel's default limits, empty devices, nobody watching.
+    fn default() -> Self {
+        Self {
+            name: "process".to_owned(),
+            seed: 0,
+            limits: Limits::default(),
+            setup: Setup::default(),
+            host: None,
+            interrupt: Interrupt::default(),
+            trace: None,
+            observer: Box::new(Unobserved),
+        }
+    }
+}
+
+/// One process, alone with its devices. Requests for services are denied: nothing is granted.
+pub struct Process<'t> {
+    modules: Modules<HostMachine>,
+    driver: Driver,
+    recorder: Box<dyn Recorder + 't>,
+    observer: Box<dyn Observer + 't>,
+    exit: Option<Exit>,
+}
+
+/// How a call of a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallEnd {
+    /// With a result, as JSON.
+    Returned(Vec<u8>),
+    /// With an error that the process returned; it can be called again.
+    Refused(ErrorData),
+    /// With the end of the process.
+    Ended(Exit),
+}
+
+impl Sandbox {
+    /// A sandbox on this machine.
+    pub fn new(machine: HostMachine) -> Self {
+        Self { modules: Modules::new(machine) }
+    }
+
+    /// Adds a module under a name for people; the same bytes are kept once.
+    pub fn add(&mut self, name: &str, module: &[u8]) -> ModuleHash {
+        self.modules.add(name, module)
+    }
+
+    /// Starts a process of a module that was added. It is idle: nothing of the module has run.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Module`] when the module cannot run, [`RuntimeError::UnknownModule`] when it was not added,
+    /// [`RuntimeError::TraceWrite`].
+    pub fn spawn<'t>(
+        &self,
+        module: ModuleHash,
+        options: ProcessOptions<'t>,
+    ) -> Result<Process<'t>, RuntimeError> {
+        self.modules.compiled(&module)?;
+        let ProcessOptions { name, seed, limits, setup, host, interrupt, trace, observer } = options;
+        let configuration = KernelConfig { seed, ..KernelConfig::default() };
+        let keep_answers = trace.is_some();
+        let recorder: Box<dyn Recorder + 't> = match trace {
+            None => Box::new(NoTrace),
+            Some(file) => {
+                Box::new(TraceFile::new(file, &trace::header(configuration, &self.modules, None))?)
+            }
+        };
+        let driver = Driver::new(configuration).interrupted_by(interrupt).with_host(host, keep_answers);
+        let modules = self.modules.clone();
+        let mut process = Process { modules, driver, recorder, observer, exit: None };
+        process.apply(Input::Spawn {
+            name,
+            module,
+            entry: String::new(),
+            payload: Vec::new(),
+            grants: Vec::new(),
+            limits,
+            setup,
+            life: Life::Resident,
+        })?;
+        process.driver.prepare(PROCESS, &process.modules)?;
+        Ok(process)
+    }
+}
+
+impl Process<'_> {
+    /// Calls an exported function with a payload of JSON, and runs it to its end. `_start`, of a program, takes none.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] when the run cannot go on: the log cannot be written, or the process has ended. What the process
+    /// did wrong is in the [`CallEnd`].
+    pub fn call(&mut self, entry: &str, payload: &[u8]) -> Result<CallEnd, RuntimeError> {
+        let (entry, payload) = (entry.to_owned(), payload.to_vec());
+        self.apply(Input::Call { process: PROCESS, entry, payload })?;
+        loop {
+            if let Some(exit) = self.exit.clone() {
+                return Ok(CallEnd::Ended(exit));
+            }
+            if let Some((_, result)) = self.driver.take_returned().pop() {
+                return Ok(match result {
+                    Ok(result) => CallEnd::Returned(result),
+                    Err(error) => CallEnd::Refused(error),
+                });
+            }
+            match self.driver.next_task() {
+                Some(Task::Step(step)) => {
+                    let input = self.driver.run_step(step, &self.modules)?;
+                    self.apply(input)?;
+                }
+                // Nothing is granted, so the kernel answers every request itself.
+                Some(Task::Request(_)) | None => return Err(RuntimeError::stuck()),
+            }
+        }
+    }
+
+    /// Puts bytes behind what waits on the process's standard input.
+    ///
+    /// # Errors
+    /// As [`Process::act`].
+    pub fn send_stdin(&mut self, bytes: &[u8]) -> Result<(), RuntimeError> {
+        self.act(DeviceInput::Stdin(bytes.to_vec()))
+    }
+
+    /// Acts on the process's devices, between two calls. It is in the event log.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Kernel`] when the process has ended; [`RuntimeError::Device`] when the act is not possible.
+    pub fn act(&mut self, input: DeviceInput) -> Result<(), RuntimeError> {
+        self.apply(Input::Device { process: PROCESS, input })?;
+        self.driver.prepare(PROCESS, &self.modules)
+    }
+
+    /// Gives the process more fuel.
+    ///
+    /// # Errors
+    /// [`RuntimeError::TraceWrite`].
+    pub fn refuel(&mut self, fuel: Fuel) -> Result<(), RuntimeError> {
+        self.apply(Input::Refuel { process: PROCESS, fuel })
+    }
+
+    /// Ends the process: killed, halted, or at its deadline.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Kernel`] when no process can be ended for this reason.
+    pub fn kill(&mut self, reason: ExitReason) -> Result<(), RuntimeError> {
+        self.apply(Input::Kill { process: PROCESS, reason })
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> Option<ProcessState> {
+        self.driver.state(PROCESS)
+    }
+
+    /// How it ended, if it has.
+    pub fn exit(&self) -> Option<&Exit> {
+        self.exit.as_ref()
+    }
+
+    /// Its devices, to look at; none when it has ended.
+    pub fn devices(&self) -> Option<&Context> {
+        self.driver.context(PROCESS)
+    }
+
+    /// Ends the event log. Without it, whoever reads the log takes it for cut off.
+    ///
+    /// # Errors
+    /// [`RuntimeError::TraceWrite`].
+    pub fn finish(&mut self) -> Result<(), RuntimeError> {
+        self.recorder.finish()
+    }
+
+    fn apply(&mut self, input: Input) -> Result<(), RuntimeError> {
+        self.driver.apply(input, &mut *self.recorder, &mut *self.observer)?;
+        if let Some(exit) = self.driver.take_exits().pop() {
+            self.exit = Some(exit);
+        }
+        Ok(())
+    }
+}
