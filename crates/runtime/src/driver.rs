@@ -11,7 +11,7 @@ use glasshouse_devices::{
     TrapKind,
 };
 use glasshouse_engine::{
-    HostMachine, Instance, InstanceLimits, Interrupt, Interruption, Machine, StepLimits,
+    HostMachine, Instance, InstanceLimits, Interrupt, Interruption, Machine, Snapshot, StepLimits,
 };
 use glasshouse_kernel::{
     Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessState, RequestId,
