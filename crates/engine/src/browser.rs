@@ -17,7 +17,7 @@ mod snapshot;
 
 use std::{format, rc::Rc, string::String, sync::Arc};
 
-use glasshouse_devices::{Context, StepCall, StepReport};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
 use js_sys::{Object, Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -134,6 +134,10 @@ impl Instance for BrowserInstance {
 
     fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
         self.0.snapshot()
+    }
+
+    fn memory(&mut self) -> &mut dyn ProcessMemory {
+        &mut self.0
     }
 }
 

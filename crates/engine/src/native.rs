@@ -25,7 +25,7 @@ use std::{
     },
 };
 
-use glasshouse_devices::{Context, StepCall, StepReport};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
 use wasmtime::{Engine, InstancePre, Linker, Memory, Module, Ref, Store, Trap};
 
 use crate::{
@@ -323,6 +323,10 @@ impl Instance for WasmtimeInstance {
 
     fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
         self.process.snapshot()
+    }
+
+    fn memory(&mut self) -> &mut dyn ProcessMemory {
+        &mut self.process
     }
 }
 

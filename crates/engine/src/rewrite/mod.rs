@@ -26,6 +26,7 @@ mod body;
 mod cost;
 mod data;
 mod features;
+mod frame;
 mod imports;
 mod nan;
 mod needs;
