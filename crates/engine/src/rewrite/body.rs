@@ -57,7 +57,7 @@ use wasmparser::{
 };
 
 use super::{
-    added::{Added, CHECKPOINT, Function},
+    added::{Added, CHECKPOINT, Function, KEPT},
     cost::{self, SizeCost},
     frame,
     nan::{self, Numbers, Scratch, Shape},
@@ -142,7 +142,7 @@ struct Block {
     is_loop: bool,
     /// The segment of a loop's head, if the loop stands in blocks of the pass.
     wrapped: Option<usize>,
-    /// Locals with numbers that such a loop uses: those that it writes and the others, some of each.
+    /// Locals that such a loop uses: those that it writes and the others, some of each.
     written: Vec<u32>,
     read: Vec<u32>,
     is_if: bool,
@@ -454,8 +454,7 @@ impl Body {
 
     /// Notes that the open loops use a local.
     fn uses(&mut self, local: u32, is_written: bool) {
-        if !matches!(self.local_types.get(local as usize), Some(ValType::F32 | ValType::F64 | ValType::V128))
-        {
+        if !self.local_types.get(local as usize).is_some_and(|kind| KEPT.contains(kind)) {
             return;
         }
         let Some(block) = self.blocks.iter_mut().rev().find(|block| block.wrapped.is_some()) else { return };
@@ -490,9 +489,9 @@ impl Body {
         }
         let kind = |local: u32| self.local_types.get(local as usize).copied();
         let of = |wanted: ValType| unique.iter().copied().filter(move |local| kind(*local) == Some(wanted));
-        let lists = [ValType::F32, ValType::F64, ValType::V128].map(|wanted| of(wanted).collect::<Vec<_>>());
-        let [f32s, f64s, vectors] = [0, 1, 2].map(|index: usize| lists[index].len() as u8);
-        let checkpoint = added.function(Function::Checkpoint(f32s, f64s, vectors));
+        let lists = KEPT.map(|wanted| of(wanted).collect::<Vec<_>>());
+        let counts = core::array::from_fn(|index| lists[index].len() as u8);
+        let checkpoint = added.function(Function::Checkpoint(counts));
         LoopEnd { head, checkpoint, kept: lists.concat() }
     }
 
