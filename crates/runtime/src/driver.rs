@@ -6,8 +6,13 @@
 
 use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
-use glasshouse_devices::{Context, DeviceInput, Host, Setup, StepCall, StepOutcome, StepReport, TrapKind};
-use glasshouse_engine::{HostMachine, Instance, InstanceLimits, Interrupt, Machine, StepLimits};
+use glasshouse_devices::{
+    Context, DeviceInput, Host, MemoryDevice, ProcessMemory, Setup, StepCall, StepOutcome, StepReport,
+    TrapKind,
+};
+use glasshouse_engine::{
+    HostMachine, Instance, InstanceLimits, Interrupt, Interruption, Machine, Snapshot, StepLimits,
+};
 use glasshouse_kernel::{
     Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessState, RequestId,
 };
@@ -84,6 +89,17 @@ struct Live {
     context: Context,
 }
 
+impl Live {
+    /// Acts on the devices, or on the memory.
+    fn act(&mut self, input: DeviceInput) -> Result<(), RuntimeError> {
+        if let DeviceInput::WriteMemory { offset, bytes } = &input {
+            let mut memory = MemoryDevice::new(self.instance.memory(), |_| ());
+            memory.write(*offset, bytes)?;
+        }
+        Ok(self.context.act(input)?)
+    }
+}
+
 /// One run.
 pub(crate) struct Driver {
     kernel: Kernel,
@@ -127,6 +143,38 @@ impl Driver {
     /// The same, with a host for the first process that is prepared.
     pub(crate) fn with_host(self, host: Option<Box<dyn Host + Send>>, keep_answers: bool) -> Self {
         Self { host, keep_answers, ..self }
+    }
+
+    /// A kernel with one process that goes on where it was.
+    pub(crate) fn going_on(
+        kernel: Kernel,
+        process: ProcessId,
+        instance: <HostMachine as Machine>::Instance,
+        context: Context,
+    ) -> Self {
+        let mut driver = Self::new(kernel.config());
+        driver.kernel = kernel;
+        driver.live.insert(process, Live { instance, context });
+        driver
+    }
+
+    /// The kernel.
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// What a living process's instance is, and its devices.
+    pub(crate) fn snapshot(
+        &mut self,
+        process: ProcessId,
+    ) -> Result<Option<(Snapshot<<HostMachine as Machine>::Image>, &Context)>, RuntimeError> {
+        let Some(live) = self.live.get_mut(&process) else { return Ok(None) };
+        Ok(Some((live.instance.snapshot()?, &live.context)))
+    }
+
+    /// A living process's linear memory.
+    pub(crate) fn memory(&mut self, process: ProcessId) -> Option<&mut dyn ProcessMemory> {
+        self.live.get_mut(&process).map(|live| live.instance.memory())
     }
 
     /// What a process is doing.
@@ -243,7 +291,12 @@ impl Driver {
             live.context.replay(recorded.devices.answers.clone());
         }
         self.interrupt = match &recorded.outcome {
-            StepOutcome::Trapped { kind: TrapKind::Interrupted, .. } => Interrupt::At(recorded.fuel_used),
+            StepOutcome::Trapped { kind: TrapKind::Interrupted, .. } => {
+                Interrupt::At(recorded.fuel_used, Interruption::Asked)
+            }
+            StepOutcome::Trapped { kind: TrapKind::Deadline, .. } => {
+                Interrupt::At(recorded.fuel_used, Interruption::Deadline)
+            }
             _ => Interrupt::Never,
         };
         self.run_step(task, modules)
@@ -282,7 +335,7 @@ impl Driver {
                 Preparation::Start { module, memory_bytes, random_seed, setup } => {
                     let instance = instantiate(modules, &module, memory_bytes)?;
                     let mut context = Context::new(0, random_seed);
-                    context.set_up(setup);
+                    context.set_up(setup)?;
                     context.keep_answers(self.keep_answers);
                     if let Some(host) = self.host.take() {
                         context.attach(host);

@@ -57,7 +57,9 @@ pub fn run(arguments: RunArguments) -> Result<ExitCode> {
     match execute(arguments) {
         Ok(code) => Ok(code),
         Err(error) if json => {
-            let code = error.downcast_ref::<glasshouse_runtime::RuntimeError>().map_or("failed", |error| error.code());
+            let code = error
+                .downcast_ref::<glasshouse_runtime::RuntimeError>()
+                .map_or("failed", |error| error.code());
             anstream::println!("{}", json!({"error": {"code": code, "message": format!("{error:#}")}}));
             Ok(ExitCode::FAILURE)
         }

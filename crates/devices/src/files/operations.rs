@@ -102,7 +102,7 @@ impl Context {
         match kind {
             FileKind::SymbolicLink if options.directory => return Err(FileError::NotDirectory),
             FileKind::SymbolicLink => return Err(FileError::Loop),
-            FileKind::Directory if options.write || options.truncate => {
+            FileKind::Directory if options.write || options.truncate || options.create => {
                 return Err(FileError::IsDirectory);
             }
             FileKind::Directory => {}

@@ -91,9 +91,9 @@ impl Rights {
         Self::FD_WRITE.0 | Self::FD_FDSTAT_SET_FLAGS.0 | Self::FD_FILESTAT_GET.0 | Self::POLL_FD_READWRITE.0,
     );
 
-    /// Rights to change the content of a file.
+    /// Rights to change the content of a file. To sync is not one of them: directories can be synced.
     pub(crate) const CHANGES_CONTENT: Self =
-        Self(Self::FD_DATASYNC.0 | Self::FD_WRITE.0 | Self::FD_ALLOCATE.0 | Self::FD_FILESTAT_SET_SIZE.0);
+        Self(Self::FD_WRITE.0 | Self::FD_ALLOCATE.0 | Self::FD_FILESTAT_SET_SIZE.0);
 
     /// Whether these are among the rights `held`.
     pub(crate) fn within(self, held: u64) -> bool {

@@ -59,6 +59,7 @@ use wasmparser::{
 use super::{
     added::{Added, CHECKPOINT, Function},
     cost::{self, SizeCost},
+    frame,
     nan::{self, Numbers, Scratch, Shape},
 };
 use crate::{ModuleError, abi::Account};
@@ -67,9 +68,6 @@ use crate::{ModuleError, abi::Account};
 const FRAME_BASE: u64 = 128;
 /// A function that calls nothing and has a smaller frame is not counted: at most one such frame is active.
 const LEAF_FRAME: u64 = 4 << 10;
-/// Bytes of frame for each operator: an optimizing compiler may keep a value that is computed twice. Also what bounds
-/// the work of a step that is out of fuel, see above.
-const FRAME_PER_OPERATOR: u64 = 1;
 /// A function without calls and loops, with no more operators than this, is charged but not tested.
 const SMALL_LEAF: u64 = 32;
 
@@ -234,6 +232,7 @@ pub(super) fn rewrite(
 
     let mut operators = OperatorsReader::new(reader);
     let mut operator_count = 0u64;
+    let mut kept = 0u64;
     let mut highest = 0;
     let mut vectors = function.local_types.contains(&ValType::V128);
     while !operators.eof() {
@@ -242,7 +241,9 @@ pub(super) fn rewrite(
         validator.op(offset, &operator)?;
         operator_count += 1;
         highest = highest.max(validator.operand_stack_height());
-        vectors |= validator.get_operand_type(0) == Some(Some(ValType::V128));
+        let top = validator.get_operand_type(0).flatten();
+        vectors |= top == Some(ValType::V128);
+        kept += frame::kept(&operator, top);
         let range = (offset - base) as usize..(operators.original_position() - base) as usize;
         function.operator(&operator, range, height, added)?;
     }
@@ -250,7 +251,7 @@ pub(super) fn rewrite(
 
     let slot = if vectors { 16 } else { 8 };
     let values = u64::from(validator.len_locals()) + 2 * u64::from(highest);
-    let frame = FRAME_BASE + slot * values + FRAME_PER_OPERATOR * operator_count;
+    let frame = FRAME_BASE + slot * values + kept;
     let counted = function.calls || frame > LEAF_FRAME;
     let entry = Entry {
         frame: counted.then_some(i64::try_from(frame).unwrap_or(i64::MAX)),
