@@ -71,4 +71,8 @@ impl<I: Instance> Instance for RecordedInstance<I> {
     fn snapshot(&mut self) -> Result<Snapshot<I::Image>, SnapshotError> {
         self.instance.snapshot()
     }
+
+    fn memory(&mut self) -> &mut dyn glasshouse_devices::ProcessMemory {
+        self.instance.memory()
+    }
 }
