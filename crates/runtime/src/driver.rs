@@ -14,7 +14,7 @@ use glasshouse_engine::{
     HostMachine, Instance, InstanceLimits, Interrupt, Interruption, Machine, Snapshot, StepLimits,
 };
 use glasshouse_kernel::{
-    Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessState, RequestId,
+    Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessSummary, RequestId,
 };
 use glasshouse_protocol::ErrorData;
 
@@ -108,6 +108,8 @@ pub(crate) struct Driver {
     tasks: VecDeque<Task>,
     /// By process, in the order in which the kernel asked; done right before whatever comes next of the process.
     preparations: BTreeMap<ProcessId, Vec<Preparation>>,
+    /// The devices of the process that ended last.
+    last: Option<(ProcessId, Context)>,
     released: Vec<ProcessId>,
     returned: Vec<Returned>,
     exits: Vec<Exit>,
@@ -126,6 +128,7 @@ impl Driver {
             live: BTreeMap::new(),
             tasks: VecDeque::new(),
             preparations: BTreeMap::new(),
+            last: None,
             released: Vec::new(),
             returned: Vec::new(),
             exits: Vec::new(),
@@ -178,13 +181,20 @@ impl Driver {
     }
 
     /// What a process is doing.
-    pub(crate) fn state(&self, process: ProcessId) -> Option<ProcessState> {
-        self.kernel.processes().find(|summary| summary.id == process).map(|summary| summary.state)
+    pub(crate) fn summary(&self, process: ProcessId) -> Option<ProcessSummary> {
+        self.kernel.processes().find(|summary| summary.id == process)
     }
 
-    /// A living process's devices.
+    /// The devices of a process that lives, or that ended last.
     pub(crate) fn context(&self, process: ProcessId) -> Option<&Context> {
-        self.live.get(&process).map(|live| &live.context)
+        let last = self.last.as_ref().filter(|(ended, _)| *ended == process).map(|(_, context)| context);
+        self.live.get(&process).map(|live| &live.context).or(last)
+    }
+
+    /// The devices of a process that lives, or that ended last.
+    pub(crate) fn context_mut(&mut self, process: ProcessId) -> Option<&mut Context> {
+        let last = self.last.as_mut().filter(|(ended, _)| *ended == process).map(|(_, context)| context);
+        self.live.get_mut(&process).map(|live| &mut live.context).or(last)
     }
 
     /// Applies an input; what it asks for waits among the tasks.
@@ -201,7 +211,9 @@ impl Driver {
                 Effect::Publish(event) => observer.event(&event),
                 Effect::Exited { exit, .. } => self.exits.push(exit),
                 Effect::Release { process } => {
-                    self.live.remove(&process);
+                    if let Some(live) = self.live.remove(&process) {
+                        self.last = Some((process, live.context));
+                    }
                     self.preparations.remove(&process);
                     self.tasks.retain(|task| task.process() != process);
                     self.released.push(process);

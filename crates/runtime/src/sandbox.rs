@@ -10,6 +10,7 @@ use glasshouse_devices::{Context, ContextLimits, DeviceInput, Host, ProcessMemor
 use glasshouse_engine::{HostMachine, InstanceLimits, Interrupt, Machine, SavedProcess};
 use glasshouse_kernel::{
     Exit, ExitReason, Fuel, Input, Kernel, KernelConfig, Life, Limits, ModuleHash, ProcessId, ProcessState,
+    ProcessSummary,
 };
 use glasshouse_protocol::ErrorData;
 use serde::{Deserialize, Serialize};
@@ -281,9 +282,9 @@ impl Process<'_> {
         self.apply(Input::Kill { process: PROCESS, reason })
     }
 
-    /// What it is doing.
-    pub fn state(&self) -> Option<ProcessState> {
-        self.driver.state(PROCESS)
+    /// What it is doing, and what it has used.
+    pub fn summary(&self) -> Option<ProcessSummary> {
+        self.driver.summary(PROCESS)
     }
 
     /// How it ended, if it has.
@@ -291,9 +292,15 @@ impl Process<'_> {
         self.exit.as_ref()
     }
 
-    /// Its devices, to look at; none when it has ended.
+    /// Its devices, to look at, when it has ended as well.
     pub fn devices(&self) -> Option<&Context> {
         self.driver.context(PROCESS)
+    }
+
+    /// Its devices, to watch: to read its frames, to record what it plays. Whatever else is done to them so is not in the
+    /// event log, and a replay will differ; [`Process::act`] is for that.
+    pub fn devices_mut(&mut self) -> Option<&mut Context> {
+        self.driver.context_mut(PROCESS)
     }
 
     /// Its linear memory, to look at and to write; none when it has ended. What is written so is not in the event log:
