@@ -18,6 +18,8 @@ const GUESTS: [&str; 8] = ["probe", "react", "calculate", "clock", "files", "mem
 const BARE_TARGET: &str = "thumbv6m-none-eabi";
 /// Features of the envelope that are built for it, those without an allocator first.
 const BARE_FEATURES: [&str; 5] = ["", "alloc", "lz4", "aead", "alloc,lz4,aead"];
+/// The proofs of the rewriting pass.
+const PROOFS: &str = "crates/engine/proofs/Cargo.toml";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
 /// Everything a change has to pass. The browser's part comes last: it needs the most programs.
@@ -30,13 +32,21 @@ pub fn test() -> Result<()> {
     let features = ["test", "--release", "--locked", "--all-features", "--package"];
     run(cargo(&features).arg("glasshouse-envelope"))?;
     run(cargo(&features).args(["glasshouse-guest", "--lib", "--test", "steps"]))?;
+    prove()?;
     browser::test(Effort::Fast)
+}
+
+/// The proofs of the rewriting pass: a workspace of its own that shares what the main one has built.
+fn prove() -> Result<()> {
+    let mut command = cargo(&["test", "--release", "--locked", "--manifest-path", PROOFS, "--target-dir"]);
+    run(command.arg(target_directory()))
 }
 
 /// Format and lints, of the host and of the guests.
 pub fn check() -> Result<()> {
     install_tools()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["fmt", "--check", "--manifest-path", PROOFS]))?;
     run(&mut cargo(&[
         "clippy",
         "--release",

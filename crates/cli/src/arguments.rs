@@ -187,7 +187,12 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "What the program sees")]
     pub seed: u64,
     /// Take this as the wall-clock time, in seconds since 1970 (UTC)
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "What the program sees")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        help_heading = "What the program sees"
+    )]
     pub now: Option<i64>,
 
     /// Write what the program plays to this WAV file

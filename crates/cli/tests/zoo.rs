@@ -20,7 +20,8 @@ fn every_hostile_module_ends_as_its_file_says() {
     let mut wrong = Vec::new();
     for path in &modules {
         let source = fs::read_to_string(path).unwrap();
-        let expected = source.lines().nth(1).and_then(|line| line.strip_prefix(";; ends with exit code ")).unwrap();
+        let expected =
+            source.lines().nth(1).and_then(|line| line.strip_prefix(";; ends with exit code ")).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_glasshouse"))
             .args(["run", "--json", "--fuel", "100000000", "--seed", "1"])
             .arg(path)

@@ -267,14 +267,15 @@ pub enum DeviceError {
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(crate) clock: Clock,
-    pub(crate) random: ChaCha8Rng,
+    pub(crate) random_seed: RandomSeed,
     pub(crate) limits: ContextLimits,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) logs_dropped: u64,
     pub(crate) events: Vec<Vec<u8>>,
     pub(crate) event_bytes: u32,
     pub(crate) noted: Noted,
-    // Made when they are first used: most processes need none of them.
+    // Made when they are first used: most processes need none of them, and a context is moved at each step.
+    pub(crate) random: Option<Box<ChaCha8Rng>>,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) display: Option<Box<Display>>,
     pub(crate) audio: Option<Box<Audio>>,
@@ -295,13 +296,14 @@ impl Context {
     pub fn with_limits(clock_nanoseconds: u64, seed: RandomSeed, limits: ContextLimits) -> Self {
         Self {
             clock: Clock::new(clock_nanoseconds),
-            random: ChaCha8Rng::from_seed(seed),
+            random_seed: seed,
             limits,
             logs: Vec::new(),
             logs_dropped: 0,
             events: Vec::new(),
             event_bytes: 0,
             noted: Noted::default(),
+            random: None,
             queue: None,
             display: None,
             audio: None,
@@ -326,7 +328,9 @@ impl Context {
     /// Fills `bytes` with the next bytes of the process's random stream: ChaCha8 with the seed as key and a zero
     /// nonce. Each call takes whole 32-bit words of the stream, so three calls for one byte use twelve.
     pub fn random_fill(&mut self, bytes: &mut [u8]) {
-        self.random.fill_bytes(bytes);
+        let seed = self.random_seed;
+        let random = self.random.get_or_insert_with(|| Box::new(ChaCha8Rng::from_seed(seed)));
+        random.fill_bytes(bytes);
     }
 
     /// Appends a line to the log. Over [`ContextLimits::log_lines`] it is dropped, and [`Context::take_logs`] says so.

@@ -35,6 +35,7 @@ extern crate alloc;
 extern crate std;
 
 mod audio;
+mod bytes;
 mod clock;
 mod context;
 mod display;

@@ -116,8 +116,8 @@ impl Context {
             version: SAVED_CONTEXT_VERSION,
             limits: self.limits,
             clock: self.clock.clone(),
-            random_seed: self.random.get_seed(),
-            random_words: self.random.get_word_pos(),
+            random_seed: self.random_seed,
+            random_words: self.random.as_ref().map_or(0, |random| random.get_word_pos()),
             logs: self.logs.clone(),
             logs_dropped: self.logs_dropped,
             events: self.events.clone(),
@@ -150,11 +150,15 @@ impl Context {
         let display = display.map_err(impossible)?.map(Box::new);
         let audio = saved.audio.map(|audio| audio.restore(&limits)).transpose();
         let audio = audio.map_err(impossible)?.map(Box::new);
-        let mut random = ChaCha8Rng::from_seed(saved.random_seed);
-        random.set_word_pos(saved.random_words);
+        let random = (saved.random_words > 0).then(|| {
+            let mut random = Box::new(ChaCha8Rng::from_seed(saved.random_seed));
+            random.set_word_pos(saved.random_words);
+            random
+        });
         let event_bytes = saved.events.iter().map(|event| event.len() as u32).sum();
         let mut context = Self {
             clock: saved.clock,
+            random_seed: saved.random_seed,
             random,
             limits,
             logs: saved.logs,

@@ -20,7 +20,10 @@ const TURNS: usize = 21;
 
 fn main() {
     let machine = Wasmtime::new().expect("wasmtime runs here");
-    println!("{:>34}  {:>10}  {:>10}  {:>6}  {:>21}", "program", "rewritten", "plain", "ratio", "engine's fuel and NaNs");
+    println!(
+        "{:>34}  {:>10}  {:>10}  {:>6}  {:>21}",
+        "program", "rewritten", "plain", "ratio", "engine's fuel and NaNs"
+    );
     let product = LOOPS.iter().find(|(name, _)| name.starts_with("matrix product")).expect("it is there");
     measure(&machine, "SHA-256 of 8,192 blocks", &sha256(), &[0; 8_192]);
     measure(&machine, product.0, product.1, &[]);
@@ -46,7 +49,8 @@ fn measure(machine: &Wasmtime, name: &str, body: &str, input: &[u8]) {
     let mut instance = machine.instantiate(&compiled, InstanceLimits::default()).expect("it starts");
     let call = StepCall::Start { entry: "run".into(), input: input.to_vec() };
     let mut plain = Plain::new(&Config::new(), false, &bytes);
-    let mut counting = Plain::new(Config::new().cranelift_nan_canonicalization(true).consume_fuel(true), true, &bytes);
+    let mut counting =
+        Plain::new(Config::new().cranelift_nan_canonicalization(true).consume_fuel(true), true, &bytes);
     let length = input.len() as u32;
     let (mut rewritten, mut plains, mut countings) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -144,7 +148,8 @@ fn sha256() -> String {
     let (mut load, mut add) = (String::new(), String::new());
     for (index, name) in names.iter().enumerate() {
         let place = 4 * index;
-        writeln!(load, "(local.set ${name} (i32.load offset={place} (i32.const 4096)))").expect("strings take text");
+        writeln!(load, "(local.set ${name} (i32.load offset={place} (i32.const 4096)))")
+            .expect("strings take text");
         writeln!(
             add,
             "(i32.store offset={place} (i32.const 4096) (i32.add (local.get ${name}) (i32.load offset={place} (i32.const 4096))))"

@@ -27,7 +27,10 @@ const ECHO: &str = r#"(func (export "run") (param i32 i32) (result i64)
 
 fn main() {
     let machine = Wasmtime::new().expect("wasmtime runs here");
-    println!("{:>9}  {:>12}  {:>12}  {:>12}  {:>7}  {:>7}", "bytes", "round trip", "bare", "3 copies", "/ bare", "/ copies");
+    println!(
+        "{:>9}  {:>12}  {:>12}  {:>12}  {:>7}  {:>7}",
+        "bytes", "round trip", "bare", "3 copies", "/ bare", "/ copies"
+    );
     for size in [64, 4 << 10, 1 << 20] {
         measure(&machine, size);
     }
@@ -45,7 +48,8 @@ fn measure(machine: &Wasmtime, size: usize) {
     let mut store = Store::new(&engine, ());
     let bare = Instance::new(&mut store, &module, &[]).expect("it starts");
     let memory = bare.get_memory(&mut store, "memory").expect("it exports its memory");
-    let allocate = bare.get_typed_func::<u32, u32>(&mut store, "gh_allocate").expect("it exports gh_allocate");
+    let allocate =
+        bare.get_typed_func::<u32, u32>(&mut store, "gh_allocate").expect("it exports gh_allocate");
     let run = bare.get_typed_func::<(u32, u32), u64>(&mut store, "run").expect("it exports run");
 
     let mut places = [vec![0; size], vec![0; size]];
@@ -77,7 +81,11 @@ fn measure(machine: &Wasmtime, size: usize) {
     }
     let (trip, bare, copy) = (median(trips), median(bares), median(copies));
     let ratio = |other: Duration| trip.as_secs_f64() / other.as_secs_f64();
-    println!("{size:>9}  {trip:>12.1?}  {bare:>12.1?}  {copy:>12.1?}  {:>7.2}  {:>7.2}", ratio(bare), ratio(copy));
+    println!(
+        "{size:>9}  {trip:>12.1?}  {bare:>12.1?}  {copy:>12.1?}  {:>7.2}  {:>7.2}",
+        ratio(bare),
+        ratio(copy)
+    );
 }
 
 /// The time of one of so many runs.

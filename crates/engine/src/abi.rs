@@ -10,7 +10,8 @@
 //!  of a command
 //!          _start()                        the only step
 //! imports  what [`glasshouse_devices::functions`] lists
-//!          host.<name>(ptr, len) -> ptr<<32|len   functions that an embedder registers, looked up when they are called
+//!          host.<name>(ptr, len) -> len    functions of the embedder, looked up when they are called; the answer, of so
+//!                                          many bytes, is fetched with glasshouse.take_answer(ptr, len)
 //! section  glasshouse.abi                  the version of this contract: u32, little-endian; absent means 1
 //! added    gh_fuel: global (mut i64)            fuel that is handed out and left; below zero: used up
 //!          gh_stack: global (mut i64)           stack that is left, in estimated bytes; below zero: used up

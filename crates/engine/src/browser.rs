@@ -17,8 +17,8 @@ mod snapshot;
 
 use std::{format, rc::Rc, string::String, sync::Arc};
 
-use glasshouse_devices::{Context, StepCall, StepReport};
-use js_sys::{Uint8Array, WebAssembly};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
+use js_sys::{Object, Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::{
@@ -41,6 +41,9 @@ pub struct BrowserMachine {
 pub struct CompiledModule {
     module: WebAssembly::Module,
     needs: Arc<Needs>,
+    imports: Object,
+    /// What its functions of the module `host` are.
+    host_functions: Rc<[devices::HostClosure]>,
 }
 
 /// One process in a browser.
@@ -67,16 +70,16 @@ impl BrowserMachine {
 impl BrowserMachine {
     /// An instance whose memory and state are still those that the rewritten module starts with.
     fn start(&self, module: &CompiledModule) -> Result<guest::BrowserGuest, ModuleError> {
-        let instance =
-            WebAssembly::Instance::new(&module.module, self.devices.imports()).map_err(|error| {
-                // Nothing of the module runs here, so this is about its element segments.
-                if error.is_instance_of::<WebAssembly::RuntimeError>() {
-                    ModuleError::does_not_fit()
-                } else {
-                    engine_error(error)
-                }
-            })?;
-        guest::BrowserGuest::new(&instance, self.devices.clone()).map_err(engine_error)
+        let instance = WebAssembly::Instance::new(&module.module, &module.imports).map_err(|error| {
+            // Nothing of the module runs here, so this is about its element segments.
+            if error.is_instance_of::<WebAssembly::RuntimeError>() {
+                ModuleError::does_not_fit()
+            } else {
+                engine_error(error)
+            }
+        })?;
+        let host_functions = module.host_functions.clone();
+        guest::BrowserGuest::new(&instance, self.devices.clone(), host_functions).map_err(engine_error)
     }
 }
 
@@ -89,7 +92,8 @@ impl Machine for BrowserMachine {
         let Rewritten { module, needs } = rewrite::rewrite(module, &self.config)?;
         let bytes = Uint8Array::from(module.as_slice());
         let module = WebAssembly::Module::new(&bytes).map_err(engine_error)?;
-        Ok(CompiledModule { module, needs: Arc::new(needs) })
+        let (imports, closures) = self.devices.imports_with(&needs.host_functions).map_err(engine_error)?;
+        Ok(CompiledModule { module, needs: Arc::new(needs), imports, host_functions: closures.into() })
     }
 
     fn needs<'a>(&self, module: &'a CompiledModule) -> &'a Needs {
@@ -130,6 +134,10 @@ impl Instance for BrowserInstance {
 
     fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
         self.0.snapshot()
+    }
+
+    fn memory(&mut self) -> &mut dyn ProcessMemory {
+        &mut self.0
     }
 }
 

@@ -28,7 +28,8 @@ pub enum ModuleError {
     /// The module imports something that no process is given.
     #[error(
         "the module imports {module}.{name}, which was not granted, at byte {offset}; \
-         a process is given glasshouse.clock_now, random_fill, log and emit only"
+         a process is given the devices (`glasshouse`), WASI preview 1 without sockets, and functions of its host \
+         (`host`), and nothing else"
     )]
     ImportNotGranted {
         /// The module it imports from.

@@ -18,7 +18,7 @@ pub struct Inspection {
     /// Bytes of the module.
     pub bytes: u64,
     /// How it is run.
-    pub kind: Kind,
+    pub kind: ModuleKind,
     /// Version of the contract with its host that it was built for; none when it does not say.
     pub abi: Option<u32>,
     /// What it imports, in its order.
@@ -46,7 +46,7 @@ pub struct Inspection {
 /// How a module is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ModuleKind {
     /// A program: its export `_start` is run once.
     Command,
     /// A module with entries, which are called.
@@ -90,9 +90,6 @@ pub struct Memory {
     pub maximum_bytes: Option<u64>,
 }
 
-/// The custom section of a module's signature.
-const SIGNATURE_SECTION: &str = "signature";
-
 /// Looks at a module. What is wrong with one that cannot run is in [`Inspection::refused`].
 ///
 /// # Errors
@@ -105,17 +102,14 @@ pub fn inspect(module: &[u8]) -> Result<Inspection, ModuleError> {
     for payload in Parser::new(0).parse_all(module) {
         reader.payload(payload?)?;
     }
-    let refused = rewrite::rewrite(module, &RewriteConfig::default())
-        .and_then(|rewritten| rewrite::needs(&rewritten))
-        .err()
-        .map(|error| error.to_string());
+    let refused = rewrite::rewrite(module, &RewriteConfig::default()).err().map(|error| error.to_string());
     let has = |name: &str| reader.exports.iter().any(|export| export.name == name);
     let kind = if has(abi::COMMAND) {
-        Kind::Command
+        ModuleKind::Command
     } else if has(abi::ALLOCATE) {
-        Kind::Entries
+        ModuleKind::Entries
     } else {
-        Kind::Unknown
+        ModuleKind::Unknown
     };
     let tools = crate::describe_tools(module).unwrap_or_default();
     let mut grants: Vec<String> = Vec::new();
@@ -128,14 +122,14 @@ pub fn inspect(module: &[u8]) -> Result<Inspection, ModuleError> {
     if reader.imports.iter().any(|import| import.name.starts_with("path_")) {
         grants.push("mounts, to see any directory of the host".into());
     }
-    for import in reader.imports.iter().filter(|import| import.module == abi::HOST_MODULE) {
+    for import in reader.imports.iter().filter(|import| import.module == glasshouse_devices::HOST_MODULE) {
         grants.push(format!("host function {}", import.name));
     }
     Ok(Inspection {
         bytes: module.len() as u64,
         kind,
         abi: reader.abi,
-        signed: reader.sections.iter().any(|(name, _)| name == SIGNATURE_SECTION),
+        signed: crate::signature::is_signed(module),
         imports: reader.imports,
         exports: reader.exports,
         memory: reader.memory,
@@ -200,11 +194,13 @@ impl Reader {
                 }
             }
             Payload::ExportSection(section) => {
+                let (parameters, results) = abi::ENTRY_SIGNATURE;
+                let entry_type = FuncType::new(parameters.iter().copied(), results.iter().copied());
                 for export in section {
                     let export = export?;
                     let function =
                         (export.kind == ExternalKind::Func).then(|| self.signature(export.index)).flatten();
-                    let entry = function.as_ref().is_some_and(abi::is_entry);
+                    let entry = function.as_ref() == Some(&entry_type);
                     let kind = match (export.kind, function) {
                         (ExternalKind::Func, Some(function)) => {
                             format!("func {}", rewrite::signature(&function))
@@ -215,7 +211,7 @@ impl Reader {
                 }
             }
             Payload::CustomSection(section) => {
-                if section.name() == abi::ABI_SECTION {
+                if section.name() == abi::VERSION_SECTION {
                     self.abi = section.data().try_into().ok().map(u32::from_le_bytes);
                 }
                 self.sections.push((section.name().into(), section.data().len() as u64));

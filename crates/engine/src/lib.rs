@@ -8,6 +8,7 @@
 //! - [`Snapshot`] and [`SavedProcess`]: a process between two steps, to be restored and forked, or to be kept.
 //! - [`HostMachine`]: the machine of this host: `native::Wasmtime`, or `browser::BrowserMachine` on `wasm32`.
 //! - [`HostConfig`]: how that is set up: `native::EngineConfig`, or [`rewrite::RewriteConfig`] on `wasm32`.
+//! - [`inspect()`]: what a module is and needs, read without running it.
 //! - [`describe_tools`]: what tools a module offers, read without running it.
 //! - [`signature::verify`]: whether a module was signed with a key.
 //! - [`ModuleError`]: why a module cannot run; [`SnapshotError`]: why a saved process cannot continue.
@@ -23,6 +24,7 @@
 pub mod abi;
 mod budget;
 mod error;
+mod inspect;
 mod machine;
 pub mod rewrite;
 pub mod signature;
@@ -40,6 +42,7 @@ pub mod native;
 pub use browser::BrowserMachine as HostMachine;
 pub use budget::{Interrupt, Interruption, SLICE, StepLimits};
 pub use error::ModuleError;
+pub use inspect::{Export, Import, Inspection, Memory, ModuleKind, inspect};
 pub use machine::{DEFAULT_FUEL, Instance, InstanceLimits, Machine, PAGE_BYTES};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{EngineConfig as HostConfig, Wasmtime as HostMachine};

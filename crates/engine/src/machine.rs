@@ -1,6 +1,6 @@
 //! What runs modules: one trait, so that a native engine and a browser's are used and tested alike.
 
-use glasshouse_devices::{Context, StepCall, StepReport};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
 
 use crate::{
     ModuleError, SnapshotError, StepLimits,
@@ -115,4 +115,7 @@ pub trait Instance {
     /// # Errors
     /// [`SnapshotError::Engine`] when the engine does not give away what it must.
     fn snapshot(&mut self) -> Result<Snapshot<Self::Image>, SnapshotError>;
+
+    /// The linear memory, for its host between two steps. A process may be lost to what is written there; its host is not.
+    fn memory(&mut self) -> &mut dyn ProcessMemory;
 }

@@ -25,7 +25,7 @@ use std::{
     },
 };
 
-use glasshouse_devices::{Context, StepCall, StepReport};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
 use wasmtime::{Engine, InstancePre, Linker, Memory, Module, Ref, Store, Trap};
 
 use crate::{
@@ -160,7 +160,14 @@ impl Shared {
     }
 
     fn ready(&self, compiled: &Module, needs: Needs) -> Result<(CompiledModule, u64), ModuleError> {
-        let ready = self.linker.instantiate_pre(compiled).map_err(engine_error)?;
+        let ready = if needs.host_functions.is_empty() {
+            self.linker.instantiate_pre(compiled)
+        } else {
+            let mut linker = self.linker.clone();
+            devices::define_host_functions(&mut linker, &needs.host_functions).map_err(engine_error)?;
+            linker.instantiate_pre(compiled)
+        };
+        let ready = ready.map_err(engine_error)?;
         let code = compiled.image_range();
         let bytes = code.end.addr() - code.start.addr();
         let compiled = Compiled { ready, needs: Arc::new(needs), image: OnceLock::new() };
@@ -316,6 +323,10 @@ impl Instance for WasmtimeInstance {
 
     fn snapshot(&mut self) -> Result<Snapshot<MemoryImage>, SnapshotError> {
         self.process.snapshot()
+    }
+
+    fn memory(&mut self) -> &mut dyn ProcessMemory {
+        &mut self.process
     }
 }
 

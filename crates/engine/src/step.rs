@@ -5,7 +5,7 @@
 
 use std::{format, string::String, sync::Arc, vec::Vec};
 
-use glasshouse_devices::{Context, StepCall, StepOutcome, StepReport, TrapKind};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepOutcome, StepReport, TrapKind};
 
 use crate::{
     InstanceLimits, PAGE_BYTES, SnapshotError, StepLimits,
@@ -128,11 +128,17 @@ impl<G: Guest> Process<G> {
         self.guest.budget(|budget| budget.total(account))
     }
 
-    fn run(&mut self, call: &StepCall) -> Result<Vec<u8>, StepTrap> {
+    /// Hands out the first slice of the step's fuel.
+    fn begin(&mut self) -> Result<(), StepTrap> {
         self.guest.set_account(Account::MemoryRefused, 0);
         self.guest.set_account(Account::Fuel, 0);
         let fuel = self.guest.budget(|budget| budget.checkpoint(0))?;
         self.guest.set_account(Account::Fuel, fuel);
+        Ok(())
+    }
+
+    fn run(&mut self, call: &StepCall) -> Result<Vec<u8>, StepTrap> {
+        self.begin()?;
         let entry = match call {
             StepCall::Start { entry, .. } => entry.as_str(),
             StepCall::Resume { .. } => abi::RESUME,
@@ -212,6 +218,32 @@ impl<G: Guest> Process<G> {
             TrapKind::MalformedResult,
             format!("{who} answered {length} bytes at {pointer}, which lie outside of the memory"),
         ))
+    }
+}
+
+/// Fuel for finding a place in the memory of a process that runs no step.
+const ALLOCATION_FUEL: u64 = 1_000_000;
+
+impl<G: Guest> ProcessMemory for Process<G> {
+    fn size(&mut self) -> u64 {
+        self.guest.memory_bytes()
+    }
+
+    fn read(&mut self, offset: u64, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.guest.read(offset as u32, bytes.len() as u32));
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.guest.write(offset as u32, bytes);
+    }
+
+    fn allocate(&mut self, length: u32) -> Result<u32, String> {
+        if self.ended || !self.needs.is_reactor() {
+            return Err("the process has ended, or it has no `gh_allocate`".into());
+        }
+        self.guest.budget(|budget| *budget = Budget::new(&StepLimits::new(ALLOCATION_FUEL)));
+        let allocated = self.begin().and_then(|()| self.call(|guest| guest.allocate(length)));
+        allocated.map_err(|StepTrap(outcome)| format!("{outcome:?}"))
     }
 }
 

@@ -50,10 +50,9 @@ use std::cell::RefCell;
 
 /// The arena itself: `alloc`, `alloc_str`, `alloc_slice_copy` and their kin.
 pub use bumpalo::Bump as Arena;
-pub use bumpalo::{
-    collections::{String, Vec},
-    format, vec,
-};
+
+/// A vector in the arena: `Vec::new_in(arena)`.
+pub type Vec<'arena, T> = allocator_api2::vec::Vec<T, &'arena Arena>;
 
 /// The largest capacity that is kept for the next step, in bytes: one big step does not occupy memory for ever.
 const RETAINED: usize = 1 << 20;
@@ -65,8 +64,7 @@ thread_local! {
 /// Gives the process's arena to `act`. What `act` returns cannot borrow from it. Calls may be nested; all of a step
 /// share one arena.
 ///
-/// Destructors of what was put into the arena do not run, except for the types [`String`] and [`Vec`] of this module,
-/// which are dropped as usual.
+/// Destructors of what was put into the arena do not run; a [`Vec`] drops its elements as usual.
 pub fn with<R>(act: impl FnOnce(&Arena) -> R) -> R {
     ARENA.with_borrow(act)
 }

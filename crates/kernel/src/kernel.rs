@@ -149,6 +149,12 @@ impl Kernel {
         all.into_iter()
     }
 
+    /// What a living process may use.
+    #[must_use]
+    pub fn limits(&self, process: ProcessId) -> Option<Limits> {
+        self.living.get(&process).map(|process| process.identity().limits)
+    }
+
     /// What it was started with.
     #[must_use]
     pub fn config(&self) -> KernelConfig {

@@ -6,10 +6,15 @@
 
 use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
-use glasshouse_devices::{Context, DeviceInput, Host, Setup, StepCall, StepOutcome, StepReport, TrapKind};
-use glasshouse_engine::{HostMachine, Instance, InstanceLimits, Interrupt, Machine, StepLimits};
+use glasshouse_devices::{
+    Context, DeviceInput, Host, MemoryDevice, ProcessMemory, Setup, StepCall, StepOutcome, StepReport,
+    TrapKind,
+};
+use glasshouse_engine::{
+    HostMachine, Instance, InstanceLimits, Interrupt, Interruption, Machine, Snapshot, StepLimits,
+};
 use glasshouse_kernel::{
-    Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessState, RequestId,
+    Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessSummary, RequestId,
 };
 use glasshouse_protocol::ErrorData;
 
@@ -84,6 +89,17 @@ struct Live {
     context: Context,
 }
 
+impl Live {
+    /// Acts on the devices, or on the memory.
+    fn act(&mut self, input: DeviceInput) -> Result<(), RuntimeError> {
+        if let DeviceInput::WriteMemory { offset, bytes } = &input {
+            let mut memory = MemoryDevice::new(self.instance.memory(), |_| ());
+            memory.write(*offset, bytes)?;
+        }
+        Ok(self.context.act(input)?)
+    }
+}
+
 /// One run.
 pub(crate) struct Driver {
     kernel: Kernel,
@@ -92,6 +108,8 @@ pub(crate) struct Driver {
     tasks: VecDeque<Task>,
     /// By process, in the order in which the kernel asked; done right before whatever comes next of the process.
     preparations: BTreeMap<ProcessId, Vec<Preparation>>,
+    /// The devices of the process that ended last.
+    last: Option<(ProcessId, Context)>,
     released: Vec<ProcessId>,
     returned: Vec<Returned>,
     exits: Vec<Exit>,
@@ -110,6 +128,7 @@ impl Driver {
             live: BTreeMap::new(),
             tasks: VecDeque::new(),
             preparations: BTreeMap::new(),
+            last: None,
             released: Vec::new(),
             returned: Vec::new(),
             exits: Vec::new(),
@@ -129,14 +148,53 @@ impl Driver {
         Self { host, keep_answers, ..self }
     }
 
-    /// What a process is doing.
-    pub(crate) fn state(&self, process: ProcessId) -> Option<ProcessState> {
-        self.kernel.processes().find(|summary| summary.id == process).map(|summary| summary.state)
+    /// A kernel with one process that goes on where it was.
+    pub(crate) fn going_on(
+        kernel: Kernel,
+        process: ProcessId,
+        instance: <HostMachine as Machine>::Instance,
+        context: Context,
+    ) -> Self {
+        let mut driver = Self::new(kernel.config());
+        driver.kernel = kernel;
+        driver.live.insert(process, Live { instance, context });
+        driver
     }
 
-    /// A living process's devices.
+    /// The kernel.
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// What a living process's instance is, and its devices.
+    pub(crate) fn snapshot(
+        &mut self,
+        process: ProcessId,
+    ) -> Result<Option<(Snapshot<<HostMachine as Machine>::Image>, &Context)>, RuntimeError> {
+        let Some(live) = self.live.get_mut(&process) else { return Ok(None) };
+        Ok(Some((live.instance.snapshot()?, &live.context)))
+    }
+
+    /// A living process's linear memory.
+    pub(crate) fn memory(&mut self, process: ProcessId) -> Option<&mut dyn ProcessMemory> {
+        self.live.get_mut(&process).map(|live| live.instance.memory())
+    }
+
+    /// What a process is doing.
+    pub(crate) fn summary(&self, process: ProcessId) -> Option<ProcessSummary> {
+        self.kernel.processes().find(|summary| summary.id == process)
+    }
+
+    /// The devices of a process that lives, or that ended last.
     pub(crate) fn context(&self, process: ProcessId) -> Option<&Context> {
-        self.live.get(&process).map(|live| &live.context)
+        let last = self.last.as_ref().filter(|(ended, _)| *ended == process).map(|(_, context)| context);
+        self.live.get(&process).map(|live| &live.context).or(last)
+    }
+
+    /// The devices of a process that lives, or that ended last.
+    pub(crate) fn context_mut(&mut self, process: ProcessId) -> Option<&mut Context> {
+        let last = self.last.as_mut().filter(|(ended, _)| *ended == process).map(|(_, context)| context);
+        self.live.get_mut(&process).map(|live| &mut live.context).or(last)
     }
 
     /// Applies an input; what it asks for waits among the tasks.
@@ -153,7 +211,9 @@ impl Driver {
                 Effect::Publish(event) => observer.event(&event),
                 Effect::Exited { exit, .. } => self.exits.push(exit),
                 Effect::Release { process } => {
-                    self.live.remove(&process);
+                    if let Some(live) = self.live.remove(&process) {
+                        self.last = Some((process, live.context));
+                    }
                     self.preparations.remove(&process);
                     self.tasks.retain(|task| task.process() != process);
                     self.released.push(process);
@@ -243,7 +303,12 @@ impl Driver {
             live.context.replay(recorded.devices.answers.clone());
         }
         self.interrupt = match &recorded.outcome {
-            StepOutcome::Trapped { kind: TrapKind::Interrupted, .. } => Interrupt::At(recorded.fuel_used),
+            StepOutcome::Trapped { kind: TrapKind::Interrupted, .. } => {
+                Interrupt::At(recorded.fuel_used, Interruption::Asked)
+            }
+            StepOutcome::Trapped { kind: TrapKind::Deadline, .. } => {
+                Interrupt::At(recorded.fuel_used, Interruption::Deadline)
+            }
             _ => Interrupt::Never,
         };
         self.run_step(task, modules)
@@ -282,7 +347,7 @@ impl Driver {
                 Preparation::Start { module, memory_bytes, random_seed, setup } => {
                     let instance = instantiate(modules, &module, memory_bytes)?;
                     let mut context = Context::new(0, random_seed);
-                    context.set_up(setup);
+                    context.set_up(setup)?;
                     context.keep_answers(self.keep_answers);
                     if let Some(host) = self.host.take() {
                         context.attach(host);

@@ -35,7 +35,7 @@ impl<'t> Run<'t> {
         recorder: Box<dyn Recorder + 't>,
         observer: &mut dyn Observer,
     ) -> Result<Self, RuntimeError> {
-        let driver = Driver::new(configuration).interrupted_by(Interrupt::Flag(stop));
+        let driver = Driver::new(configuration).interrupted_by(Interrupt::flag(stop));
         let mut run = Self { driver, recorder, generating: None, stopped: false };
         for input in start {
             run.driver.apply(input, &mut *run.recorder, observer)?;

@@ -6,8 +6,11 @@ use std::{
 };
 
 use glasshouse_agent::{AgentOutcome, AgentRequest};
+use glasshouse_devices::Setup;
 use glasshouse_engine::{HostConfig, HostMachine, describe_tools};
-use glasshouse_kernel::{Bytes, Capability, Exit, Fuel, Input, KernelConfig, Limits, ModuleHash, ToolTarget};
+use glasshouse_kernel::{
+    Bytes, Capability, Exit, Fuel, Input, KernelConfig, Life, Limits, ModuleHash, ToolTarget,
+};
 use glasshouse_memory::MemoryStore;
 use glasshouse_protocol::{Sampling, ToolDescription, services};
 
@@ -245,6 +248,8 @@ impl Runtime {
             payload: json(&request)?,
             grants,
             limits: options.run.limits,
+            setup: Setup::default(),
+            life: Life::Once,
         });
         self.begin(options.run, start, trace, observer)
     }
@@ -268,6 +273,8 @@ impl Runtime {
             payload: options.payload.to_vec(),
             grants: Vec::new(),
             limits: options.run.limits,
+            setup: Setup::default(),
+            life: Life::Once,
         };
         let mut run = self.begin(options.run, vec![spawn], trace, observer)?;
         succeeded(self.finish(&mut run, observer)?)

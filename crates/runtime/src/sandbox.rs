@@ -4,14 +4,16 @@
 //! - [`Process`]: one of them: called, watched, acted on between its steps.
 //! - [`ProcessOptions`]: what it starts with.
 
-use std::io::Write;
+use std::{borrow::Borrow, io::Write};
 
-use glasshouse_devices::{Context, DeviceInput, Host, Setup};
-use glasshouse_engine::{HostMachine, Interrupt};
+use glasshouse_devices::{Context, ContextLimits, DeviceInput, Host, ProcessMemory, SavedContext, Setup};
+use glasshouse_engine::{HostMachine, InstanceLimits, Interrupt, Machine, SavedProcess};
 use glasshouse_kernel::{
-    Exit, ExitReason, Fuel, Input, KernelConfig, Life, Limits, ModuleHash, ProcessId, ProcessState,
+    Exit, ExitReason, Fuel, Input, Kernel, KernelConfig, Life, Limits, ModuleHash, ProcessId, ProcessState,
+    ProcessSummary,
 };
 use glasshouse_protocol::ErrorData;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Modules, Observer, RuntimeError, Unobserved,
@@ -84,6 +86,46 @@ pub enum CallEnd {
     Ended(Exit),
 }
 
+/// A process between two calls: the kernel's view of it, its instance, its devices.
+#[derive(Serialize, Deserialize)]
+struct SavedState {
+    kernel: Vec<u8>,
+    process: Vec<u8>,
+    devices: Vec<u8>,
+}
+
+/// The first bytes of a saved process, with the format's version at the end.
+const SAVED_MAGIC: &[u8; 8] = b"GHSAVED\x01";
+
+impl SavedState {
+    /// Magic, BLAKE3 of what follows, the parts.
+    fn encode(&self) -> Result<Vec<u8>, RuntimeError> {
+        let parts = postcard::to_allocvec(self).map_err(|error| damaged(&error.to_string()))?;
+        let mut bytes = SAVED_MAGIC.to_vec();
+        bytes.extend_from_slice(blake3::hash(&parts).as_bytes());
+        bytes.extend_from_slice(&parts);
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, RuntimeError> {
+        let rest = bytes
+            .strip_prefix(SAVED_MAGIC)
+            .ok_or_else(|| damaged("it is not a saved process of this version"))?;
+        let (hash, parts) = rest.split_first_chunk::<32>().ok_or_else(|| damaged("it is cut off"))?;
+        if blake3::hash(parts) != *hash {
+            return Err(damaged("its content is not what its hash says"));
+        }
+        match postcard::take_from_bytes(parts) {
+            Ok((saved, [])) => Ok(saved),
+            _ => Err(damaged("its parts cannot be told apart")),
+        }
+    }
+}
+
+fn damaged(reason: &str) -> RuntimeError {
+    RuntimeError::SavedProcess { reason: reason.to_owned() }
+}
+
 impl Sandbox {
     /// A sandbox on this machine.
     pub fn new(machine: HostMachine) -> Self {
@@ -93,6 +135,52 @@ impl Sandbox {
     /// Adds a module under a name for people; the same bytes are kept once.
     pub fn add(&mut self, name: &str, module: &[u8]) -> ModuleHash {
         self.modules.add(name, module)
+    }
+
+    /// Whether a module is a program, whose entry is `_start`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Module`] when the module cannot run, [`RuntimeError::UnknownModule`] when it was not added.
+    pub fn is_command(&self, module: ModuleHash) -> Result<bool, RuntimeError> {
+        let (_, compiled) = self.modules.compiled(&module)?;
+        Ok(self.modules.machine().needs(compiled.borrow()).is_command())
+    }
+
+    /// Makes a process that goes on where the saved one was, of the same module, which was added before. All of it is
+    /// checked before anything is taken over. It has no event log: what came before is in the other's.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Snapshot`], [`RuntimeError::UnknownModule`].
+    pub fn restore<'t>(
+        &self,
+        saved: &[u8],
+        host: Option<Box<dyn Host + Send>>,
+        observer: Box<dyn Observer + 't>,
+    ) -> Result<Process<'t>, RuntimeError> {
+        let SavedState { kernel, process, devices } = SavedState::decode(saved)?;
+        let kernel = Kernel::restore(&kernel)?;
+        let process = SavedProcess::from_bytes(&process)?;
+        let summary = kernel.processes().find(|summary| summary.id == PROCESS);
+        let summary = summary.ok_or_else(|| damaged("it holds no process"))?;
+        let ProcessState::Idle = summary.state else {
+            return Err(damaged("its process was not between two calls"));
+        };
+        if summary.module.0 != *process.module_hash() {
+            return Err(damaged("its process and its memory are of different modules"));
+        }
+        let devices = SavedContext::decode(&devices).map_err(|error| damaged(&error.to_string()))?;
+        let mut context = Context::restore(devices, &ContextLimits::default())
+            .map_err(|error| damaged(&error.to_string()))?;
+        if let Some(host) = host {
+            context.attach(host);
+        }
+        let (_, compiled) = self.modules.compiled(&summary.module)?;
+        let memory_bytes = kernel.limits(PROCESS).map_or(0, |limits| limits.memory.0);
+        let limits = InstanceLimits { memory_bytes, ..InstanceLimits::default() };
+        let instance = self.modules.machine().restore_saved(compiled.borrow(), &process, limits)?;
+        let driver = Driver::going_on(kernel, PROCESS, instance, context);
+        let modules = self.modules.clone();
+        Ok(Process { modules, driver, recorder: Box::new(NoTrace), observer, exit: None })
     }
 
     /// Starts a process of a module that was added. It is idle: nothing of the module has run.
@@ -111,9 +199,7 @@ impl Sandbox {
         let keep_answers = trace.is_some();
         let recorder: Box<dyn Recorder + 't> = match trace {
             None => Box::new(NoTrace),
-            Some(file) => {
-                Box::new(TraceFile::new(file, &trace::header(configuration, &self.modules, None))?)
-            }
+            Some(file) => Box::new(TraceFile::new(file, &trace::header(configuration, &self.modules, None))?),
         };
         let driver = Driver::new(configuration).interrupted_by(interrupt).with_host(host, keep_answers);
         let modules = self.modules.clone();
@@ -196,9 +282,9 @@ impl Process<'_> {
         self.apply(Input::Kill { process: PROCESS, reason })
     }
 
-    /// What it is doing.
-    pub fn state(&self) -> Option<ProcessState> {
-        self.driver.state(PROCESS)
+    /// What it is doing, and what it has used.
+    pub fn summary(&self) -> Option<ProcessSummary> {
+        self.driver.summary(PROCESS)
     }
 
     /// How it ended, if it has.
@@ -206,9 +292,51 @@ impl Process<'_> {
         self.exit.as_ref()
     }
 
-    /// Its devices, to look at; none when it has ended.
+    /// Its devices, to look at, when it has ended as well.
     pub fn devices(&self) -> Option<&Context> {
         self.driver.context(PROCESS)
+    }
+
+    /// Its devices, to watch: to read its frames, to record what it plays. Whatever else is done to them so is not in the
+    /// event log, and a replay will differ; [`Process::act`] is for that.
+    pub fn devices_mut(&mut self) -> Option<&mut Context> {
+        self.driver.context_mut(PROCESS)
+    }
+
+    /// Its linear memory, to look at and to write; none when it has ended. What is written so is not in the event log:
+    /// [`DeviceInput::WriteMemory`] is.
+    pub fn memory(&mut self) -> Option<&mut dyn ProcessMemory> {
+        self.driver.memory(PROCESS)
+    }
+
+    /// Everything of the process, between two calls, as bytes: for a file, or for another host.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Snapshot`] when it has ended, or its engine does not give it away.
+    pub fn save(&mut self) -> Result<Vec<u8>, RuntimeError> {
+        let kernel = self.driver.kernel().snapshot()?;
+        let (snapshot, context) =
+            self.driver.snapshot(PROCESS)?.ok_or_else(|| damaged("the process has ended"))?;
+        let process = SavedProcess::new(&snapshot).to_bytes()?;
+        SavedState { kernel, process, devices: context.save().encode() }.encode()
+    }
+
+    /// A second process that is in all what this one is now. Their memories share what neither writes. It has no host,
+    /// no event log and nobody watching.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Snapshot`] when the process has ended, or its engine does not give it away.
+    pub fn fork(&mut self) -> Result<Process<'static>, RuntimeError> {
+        let limits = self.driver.kernel().limits(PROCESS).ok_or_else(|| damaged("the process has ended"))?;
+        let (snapshot, context) =
+            self.driver.snapshot(PROCESS)?.ok_or_else(|| damaged("the process has ended"))?;
+        let context = context.clone();
+        let (_, compiled) = self.modules.compiled(&ModuleHash(*snapshot.module_hash()))?;
+        let limits = InstanceLimits { memory_bytes: limits.memory.0, ..InstanceLimits::default() };
+        let instance = self.modules.machine().restore(compiled.borrow(), &snapshot, limits)?;
+        let driver = Driver::going_on(self.driver.kernel().clone(), PROCESS, instance, context);
+        let (recorder, observer) = (Box::new(NoTrace), Box::new(Unobserved));
+        Ok(Process { modules: self.modules.clone(), driver, recorder, observer, exit: self.exit.clone() })
     }
 
     /// Ends the event log. Without it, whoever reads the log takes it for cut off.

@@ -48,10 +48,14 @@ fn print(name: &str, module: &[u8], inspection: &Inspection) {
         },
     );
     line("ABI", &inspection.abi.map_or("not said: 1".to_owned(), |version| version.to_string()));
-    line("memory", &inspection.memory.map_or("none".to_owned(), |memory| {
-        let maximum = memory.maximum_bytes.map_or("no bound".to_owned(), |bytes| format!("{bytes} bytes"));
-        format!("{} bytes at the start, {maximum} at most", memory.initial_bytes)
-    }));
+    line(
+        "memory",
+        &inspection.memory.map_or("none".to_owned(), |memory| {
+            let maximum =
+                memory.maximum_bytes.map_or("no bound".to_owned(), |bytes| format!("{bytes} bytes"));
+            format!("{} bytes at the start, {maximum} at most", memory.initial_bytes)
+        }),
+    );
     line("signed", if inspection.signed { "yes" } else { "no" });
     for import in &inspection.imports {
         let given = if import.given { "" } else { "  (not given to every process)" };
@@ -75,10 +79,13 @@ fn print(name: &str, module: &[u8], inspection: &Inspection) {
 
 /// One line; names in a module are whatever its author wrote, so control characters are escaped.
 fn line(label: &str, text: &str) {
-    let text: String = text.chars().flat_map(|character| {
-        let escaped: Vec<char> =
-            if character.is_control() { character.escape_default().collect() } else { vec![character] };
-        escaped
-    }).collect();
+    let text: String = text
+        .chars()
+        .flat_map(|character| {
+            let escaped: Vec<char> =
+                if character.is_control() { character.escape_default().collect() } else { vec![character] };
+            escaped
+        })
+        .collect();
     anstream::println!("{label:<12} {text}");
 }

@@ -96,6 +96,7 @@ pub struct Frame {
     pub(super) info: FrameInfo,
     /// [`PALETTE_BYTES`] for Indexed8, empty for the other formats.
     pub(super) palette: Vec<u8>,
+    #[serde(with = "crate::bytes")]
     pub(super) bytes: Vec<u8>,
 }
 

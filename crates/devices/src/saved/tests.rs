@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Action, ClockScale, DeviceReport, GamepadState, Input, InputPacket, InputState, Key, Point,
+    Action, ClockScale, DeviceReport, Frame, GamepadState, Input, InputPacket, InputState, Key, Point,
     PointerButton, Stop, testing::Machine,
 };
 
@@ -28,6 +28,7 @@ enum Operation {
 #[derive(Debug, PartialEq)]
 enum Seen {
     Call(Result<u64, Stop>, Vec<u8>),
+    Presented(Result<u64, Stop>, Option<Frame>),
     Sent(bool),
     Report(Vec<LogLine>, Vec<Vec<u8>>, DeviceReport),
     Nothing,
@@ -39,6 +40,10 @@ fn apply(machine: &mut Machine, operation: &Operation) -> Seen {
         Operation::Call(name, arguments) => {
             let result = machine.call(name, arguments);
             return Seen::Call(result, machine.memory[..256].to_vec());
+        }
+        Operation::CallWith(name @ "display_present", bytes) => {
+            let result = machine.call_with(name, bytes);
+            return Seen::Presented(result, machine.context.latest_frame());
         }
         Operation::CallWith(name, bytes) => {
             return Seen::Call(machine.call_with(name, bytes), vec![]);
@@ -117,12 +122,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         short().prop_map(|event| CallWith("emit", event)),
         (30..200u64).prop_map(|length| Call("input_next", vec![0, length])),
         Just(Call("input_state", vec![0, 128])),
-        (0..5u64, 1..5u64, 0..20u64, 0..7u64).prop_map(|(width, height, stride, format)| Call(
-            "display_configure",
-            vec![width, height, stride, format]
-        )),
-        short().prop_map(|palette| CallWith("display_palette", palette)),
-        short().prop_map(|frame| CallWith("display_present", frame)),
+        // Mostly a display that there can be, and frames that fit it.
+        (0..3u64, 1..3u64, 3..5u64, 0..6u64).prop_map(|(width, height, stride, format)| {
+            Call("display_configure", vec![width, height, stride, format])
+        }),
+        prop::collection::vec(any::<[u8; 4]>(), 0..5)
+            .prop_map(|palette| CallWith("display_palette", palette.concat())),
+        prop::collection::vec(prop::array::uniform4(0..4u8), 1..3)
+            .prop_map(|frame| CallWith("display_present", frame.concat())),
         (0..3u64, 0..4u64, 0..4u64)
             .prop_map(|(rate, channels, format)| Call("audio_configure", vec![rate, channels, format])),
         (0..40u64).prop_map(|length| Call("audio_play", vec![0, length])),

@@ -98,7 +98,7 @@ pub fn program(seed: u64) -> Vec<u8> {
             ValType::F32 => ConstExpr::f32_const(Ieee32::new(f32_bits(&mut stream))),
             ValType::F64 => ConstExpr::f64_const(Ieee64::new(f64_bits(&mut stream))),
             ValType::V128 => ConstExpr::v128_const(v128_bits(&mut stream) as i128),
-            _ => ConstExpr::i32_const(stream.next() as i32),
+            _ => ConstExpr::i32_const(stream.word() as i32),
         };
         globals.global(GlobalType { val_type, mutable: true, shared: false }, &value);
         exports.export(&format!("global {index}"), ExportKind::Global, index);
@@ -131,8 +131,8 @@ fn signature(stream: &mut Stream) -> Signature {
 pub fn f32_bits(stream: &mut Stream) -> u32 {
     const QUIET: u32 = 1 << 22;
     const INFINITY: u32 = 0x7f80_0000;
-    let sign = (stream.next() as u32) << 31;
-    let payload = stream.next() as u32 & (QUIET - 1);
+    let sign = (stream.word() as u32) << 31;
+    let payload = stream.word() as u32 & (QUIET - 1);
     let magnitude = match stream.below(12) {
         0 | 1 => INFINITY | QUIET,
         2 | 3 => INFINITY | QUIET | payload,
@@ -144,7 +144,7 @@ pub fn f32_bits(stream: &mut Stream) -> u32 {
         8 => 0,
         9 => payload,
         10 => (stream.below(64) as f32).to_bits(),
-        _ => stream.next() as u32 >> 1,
+        _ => stream.word() as u32 >> 1,
     };
     sign | magnitude
 }
@@ -153,8 +153,8 @@ pub fn f32_bits(stream: &mut Stream) -> u32 {
 pub fn f64_bits(stream: &mut Stream) -> u64 {
     const QUIET: u64 = 1 << 51;
     const INFINITY: u64 = 0x7ff0_0000_0000_0000;
-    let sign = stream.next() << 63;
-    let payload = stream.next() & (QUIET - 1);
+    let sign = stream.word() << 63;
+    let payload = stream.word() & (QUIET - 1);
     let magnitude = match stream.below(12) {
         0 | 1 => INFINITY | QUIET,
         2 | 3 => INFINITY | QUIET | payload,
@@ -166,7 +166,7 @@ pub fn f64_bits(stream: &mut Stream) -> u64 {
         // What is a NaN as a `f32` in either half.
         9 => u64::from(f32_bits(stream)) << 32 >> 1 | u64::from(f32_bits(stream)),
         10 => (stream.below(64) as f64).to_bits(),
-        _ => stream.next() >> 1,
+        _ => stream.word() >> 1,
     };
     sign | magnitude
 }

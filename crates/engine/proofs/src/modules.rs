@@ -31,7 +31,7 @@ const MEMORY_PAGES: u64 = 16;
 /// A valid module without imports, made of this seed; none when its random stream does not suffice.
 pub fn module(seed: u64, termination: Termination) -> Option<Vec<u8>> {
     let mut stream = Stream::new(seed);
-    let bits = stream.next();
+    let bits = stream.word();
     let bit = |place: u32| bits >> place & 1 == 1;
     let config = Config {
         max_imports: 0,

@@ -10,10 +10,11 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    string::String,
     vec::Vec,
 };
 
-use glasshouse_devices::{Call, Context, Guest, HostFunction, Stop, ValueType};
+use glasshouse_devices::{Call, Context, Guest, HOST_MODULE, HostFunction, Stop, ValueType};
 use js_sys::{DataView, Function as Callable, Object, Reflect, Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_encoder::{
@@ -37,6 +38,9 @@ pub(super) struct Devices {
     _call: Closure<dyn FnMut(u32) -> Result<u32, JsValue>>,
     _checkpoint: Closure<dyn FnMut() -> Result<(), JsValue>>,
 }
+
+/// A function of the module `host`.
+pub(super) type HostClosure = Closure<dyn FnMut(u32, u32) -> Result<u64, JsValue>>;
 
 /// The instance that is running; none between calls. A cell, not a borrow: a guest that overflows the browser's own
 /// stack inside a device leaves without returning through this code, and must not leave anything locked.
@@ -115,9 +119,20 @@ impl Devices {
         &self.hook
     }
 
-    /// The object of which instances are made.
-    pub(super) fn imports(&self) -> &Object {
-        &self.imports
+    /// The object of which instances are made, with functions of the module `host`, by the names under which a guest imports them. They work as long
+    /// as what comes with it is kept.
+    pub(super) fn imports_with(&self, names: &[String]) -> Result<(Object, Vec<HostClosure>), JsValue> {
+        let functions = Object::new();
+        let mut closures = Vec::new();
+        for name in names {
+            let (running, own_name) = (self.running.clone(), name.clone());
+            let call = HostClosure::new(move |pointer, length| running.call_host(&own_name, pointer, length));
+            Reflect::set(&functions, &name.as_str().into(), call.as_ref())?;
+            closures.push(call);
+        }
+        let imports = Object::assign(&Object::new(), &self.imports);
+        Reflect::set(&imports, &HOST_MODULE.into(), &functions)?;
+        Ok((imports, closures))
     }
 
     /// Calls into the guest while the devices act on it.
@@ -189,12 +204,19 @@ fn trampolines() -> Vec<u8> {
 impl Running {
     /// Runs a function for the instance that is running. What it fails with is kept beside the thrown value.
     fn call(&self, function: &'static HostFunction) -> Result<u32, JsValue> {
+        self.act(|live| self.run(function, live).map_err(|stop| live.why(stop)))
+    }
+
+    /// Calls a function of the module `host` for the instance that is running.
+    fn call_host(&self, name: &str, pointer: u32, length: u32) -> Result<u64, JsValue> {
+        let Some(function) = glasshouse_devices::find(HOST_MODULE, name) else {
+            return Err(JsValue::from_str("there is no such function"));
+        };
         self.act(|live| {
-            self.run(function, live).map_err(|stop| match live.stopped.take() {
-                // Where the fuel was looked at it is known better why the step stops.
-                Some(trap) => trap,
-                None => stop.into(),
-            })
+            let mut context = live.context.borrow_mut();
+            let arguments = [pointer.into(), length.into()];
+            let result = Call::run_named(function, name, &arguments, &mut &*live, &mut context);
+            result.map_err(|stop| live.why(stop))
         })
     }
 
@@ -285,6 +307,11 @@ impl Live {
         let result = self.budget(|budget| act(budget, &mut fuel));
         self.set_account(Account::Fuel, fuel);
         result
+    }
+
+    /// Why a function stops the step: where the fuel was looked at it is known better.
+    fn why(&self, stop: Stop) -> StepTrap {
+        self.stopped.take().unwrap_or_else(|| stop.into())
     }
 
     pub(super) fn take_stopped(&self) -> Option<StepTrap> {

@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::{
     bindings::Exported,
-    devices::{Devices, Live},
+    devices::{Devices, HostClosure, Live},
     message,
 };
 use crate::{
@@ -26,17 +26,23 @@ pub(super) struct BrowserGuest {
     /// The module's functions that tables and globals may hold, with their indices. Filled when a snapshot first needs
     /// it.
     pub(super) functions: Option<js_sys::Map>,
+    /// What its functions of the module `host` are: an instance can outlive its module.
+    _host_functions: Rc<[HostClosure]>,
     /// The entry that was called last: it is nearly always called again.
     entry: Option<(String, Exported)>,
 }
 
 impl BrowserGuest {
-    pub(super) fn new(instance: &WebAssembly::Instance, devices: Rc<Devices>) -> Result<Self, JsValue> {
+    pub(super) fn new(
+        instance: &WebAssembly::Instance,
+        devices: Rc<Devices>,
+        host_functions: Rc<[HostClosure]>,
+    ) -> Result<Self, JsValue> {
         let exports = instance.exports();
         let live = Rc::new(Live::new(&exports)?);
         let hooks: Table = Reflect::get(&exports, &abi::HOOKS.into())?.unchecked_into();
         hooks.set(0, devices.hook())?;
-        Ok(Self { live, devices, exports, functions: None, entry: None })
+        Ok(Self { live, devices, exports, functions: None, _host_functions: host_functions, entry: None })
     }
 
     /// Makes a call of the guest while the devices act on it.

@@ -1,8 +1,8 @@
 //! Binds the functions that a guest may import to wasmtime.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, string::String, sync::Arc};
 
-use glasshouse_devices::{Call, HostFunction, Stop, TrapKind, ValueType};
+use glasshouse_devices::{Call, HOST_MODULE, HostFunction, Stop, TrapKind, ValueType};
 use wasmtime::{Func, FuncType, Linker, Store, ValRaw, ValType};
 
 use super::{Accounts, State};
@@ -13,19 +13,36 @@ const PARAMETERS_MAXIMUM: usize = 16;
 
 /// Defines the imports that every process is given.
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    for function in glasshouse_devices::functions() {
-        let kind = |kind: &ValueType| match kind {
-            ValueType::I32 => ValType::I32,
-            ValueType::I64 => ValType::I64,
-        };
-        let results = function.result.iter().map(kind);
-        let kind = FuncType::new(linker.engine(), function.parameters.iter().map(kind), results);
-        // SAFETY: `kind` has the function's parameters and its result, and `call` reads and writes the slots as those.
-        unsafe {
-            linker.func_new_unchecked(function.module, function.name, kind, |guest, slots| {
-                call(function, guest, slots)
-            })?;
+    glasshouse_devices::functions().try_for_each(|function| define_as(linker, function, function.name.into()))
+}
+
+/// Defines functions of the module `host`, by the names under which a guest imports them.
+pub(super) fn define_host_functions(linker: &mut Linker<State>, names: &[String]) -> wasmtime::Result<()> {
+    for name in names {
+        if let Some(function) = glasshouse_devices::find(HOST_MODULE, name) {
+            define_as(linker, function, name.as_str().into())?;
         }
+    }
+    Ok(())
+}
+
+fn define_as(
+    linker: &mut Linker<State>,
+    function: &'static HostFunction,
+    name: Arc<str>,
+) -> wasmtime::Result<()> {
+    let kind = |kind: &ValueType| match kind {
+        ValueType::I32 => ValType::I32,
+        ValueType::I64 => ValType::I64,
+    };
+    let results = function.result.iter().map(kind);
+    let kind = FuncType::new(linker.engine(), function.parameters.iter().map(kind), results);
+    let own_name = Arc::clone(&name);
+    // SAFETY: `kind` has the function's parameters and its result, and `call` reads and writes the slots as those.
+    unsafe {
+        linker.func_new_unchecked(function.module, &name, kind, move |guest, slots| {
+            call(function, &own_name, guest, slots)
+        })?;
     }
     Ok(())
 }
@@ -51,6 +68,7 @@ fn accounts(guest: &wasmtime::Caller<'_, State>) -> Result<Accounts, StepTrap> {
 /// Calls a function with its parameters in the first slots; its result goes into the first one.
 fn call(
     function: &'static HostFunction,
+    name: &str,
     mut guest: wasmtime::Caller<'_, State>,
     slots: &mut [MaybeUninit<ValRaw>],
 ) -> wasmtime::Result<()> {
@@ -68,7 +86,7 @@ fn call(
     let fuel = accounts.get(&mut guest, Account::Fuel);
     let (memory, State { context, budget, .. }) = accounts.memory.data_and_store_mut(&mut guest);
     let mut calling = Calling { memory, fuel, budget, stopped: None };
-    let result = Call::run(function, arguments, &mut calling, context);
+    let result = Call::run_named(function, name, arguments, &mut calling, context);
     let Calling { fuel: left, stopped, .. } = calling;
     if left != fuel {
         accounts.set(&mut guest, Account::Fuel, left);

@@ -20,9 +20,9 @@ use crate::{
 /// takes, or is the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Function {
-    /// Calls the hook that the host has put into its table. Takes so many values of `f32`, `f64` and `v128`, in this
-    /// order, and answers them: a compiler need not keep them over the call then.
-    Checkpoint(u8, u8, u8),
+    /// Calls the hook that the host has put into its table. Takes so many values of each of [`KEPT`], in this order, and
+    /// answers them: a compiler need not keep them over the call then.
+    Checkpoint([u8; KEPT.len()]),
     /// `memory.grow`: `(i32) -> i32`.
     GrowMemory,
     /// `table.grow` of this table: `(funcref, i32) -> i32`. Each table has its own, since the operator names it.
@@ -61,7 +61,10 @@ pub(super) struct Added {
 }
 
 /// The checkpoint that keeps nothing. Every module has it.
-pub(super) const CHECKPOINT: Function = Function::Checkpoint(0, 0, 0);
+pub(super) const CHECKPOINT: Function = Function::Checkpoint([0; KEPT.len()]);
+
+/// The types of values that a checkpoint can keep.
+pub(super) const KEPT: [ValType; 3] = [ValType::F32, ValType::F64, ValType::V128];
 
 /// The byte that starts a function type.
 const FUNCTION_TYPE: u8 = 0x60;
@@ -325,11 +328,9 @@ impl Added {
 
 /// The values that a checkpoint keeps.
 fn kept_types(function: Function) -> Vec<ValType> {
-    let Function::Checkpoint(f32s, f64s, vectors) = function else { return Vec::new() };
-    [(ValType::F32, f32s), (ValType::F64, f64s), (ValType::V128, vectors)]
-        .into_iter()
-        .flat_map(|(kind, count)| core::iter::repeat_n(kind, count.into()))
-        .collect()
+    let Function::Checkpoint(counts) = function else { return Vec::new() };
+    let each = |(kind, count): (ValType, u8)| core::iter::repeat_n(kind, count.into());
+    KEPT.into_iter().zip(counts).flat_map(each).collect()
 }
 
 /// Answers the bits of a global.

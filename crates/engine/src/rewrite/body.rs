@@ -57,8 +57,9 @@ use wasmparser::{
 };
 
 use super::{
-    added::{Added, CHECKPOINT, Function},
+    added::{Added, CHECKPOINT, Function, KEPT},
     cost::{self, SizeCost},
+    frame,
     nan::{self, Numbers, Scratch, Shape},
 };
 use crate::{ModuleError, abi::Account};
@@ -67,9 +68,6 @@ use crate::{ModuleError, abi::Account};
 const FRAME_BASE: u64 = 128;
 /// A function that calls nothing and has a smaller frame is not counted: at most one such frame is active.
 const LEAF_FRAME: u64 = 4 << 10;
-/// Bytes of frame for each operator: an optimizing compiler may keep a value that is computed twice. Also what bounds
-/// the work of a step that is out of fuel, see above.
-const FRAME_PER_OPERATOR: u64 = 1;
 /// A function without calls and loops, with no more operators than this, is charged but not tested.
 const SMALL_LEAF: u64 = 32;
 
@@ -144,7 +142,7 @@ struct Block {
     is_loop: bool,
     /// The segment of a loop's head, if the loop stands in blocks of the pass.
     wrapped: Option<usize>,
-    /// Locals with numbers that such a loop uses: those that it writes and the others, some of each.
+    /// Locals that such a loop uses: those that it writes and the others, some of each.
     written: Vec<u32>,
     read: Vec<u32>,
     is_if: bool,
@@ -234,6 +232,7 @@ pub(super) fn rewrite(
 
     let mut operators = OperatorsReader::new(reader);
     let mut operator_count = 0u64;
+    let mut kept = 0u64;
     let mut highest = 0;
     let mut vectors = function.local_types.contains(&ValType::V128);
     while !operators.eof() {
@@ -242,7 +241,9 @@ pub(super) fn rewrite(
         validator.op(offset, &operator)?;
         operator_count += 1;
         highest = highest.max(validator.operand_stack_height());
-        vectors |= validator.get_operand_type(0) == Some(Some(ValType::V128));
+        let top = validator.get_operand_type(0).flatten();
+        vectors |= top == Some(ValType::V128);
+        kept += frame::kept(&operator, top);
         let range = (offset - base) as usize..(operators.original_position() - base) as usize;
         function.operator(&operator, range, height, added)?;
     }
@@ -250,7 +251,7 @@ pub(super) fn rewrite(
 
     let slot = if vectors { 16 } else { 8 };
     let values = u64::from(validator.len_locals()) + 2 * u64::from(highest);
-    let frame = FRAME_BASE + slot * values + FRAME_PER_OPERATOR * operator_count;
+    let frame = FRAME_BASE + slot * values + kept;
     let counted = function.calls || frame > LEAF_FRAME;
     let entry = Entry {
         frame: counted.then_some(i64::try_from(frame).unwrap_or(i64::MAX)),
@@ -453,8 +454,7 @@ impl Body {
 
     /// Notes that the open loops use a local.
     fn uses(&mut self, local: u32, is_written: bool) {
-        if !matches!(self.local_types.get(local as usize), Some(ValType::F32 | ValType::F64 | ValType::V128))
-        {
+        if !self.local_types.get(local as usize).is_some_and(|kind| KEPT.contains(kind)) {
             return;
         }
         let Some(block) = self.blocks.iter_mut().rev().find(|block| block.wrapped.is_some()) else { return };
@@ -489,9 +489,9 @@ impl Body {
         }
         let kind = |local: u32| self.local_types.get(local as usize).copied();
         let of = |wanted: ValType| unique.iter().copied().filter(move |local| kind(*local) == Some(wanted));
-        let lists = [ValType::F32, ValType::F64, ValType::V128].map(|wanted| of(wanted).collect::<Vec<_>>());
-        let [f32s, f64s, vectors] = [0, 1, 2].map(|index: usize| lists[index].len() as u8);
-        let checkpoint = added.function(Function::Checkpoint(f32s, f64s, vectors));
+        let lists = KEPT.map(|wanted| of(wanted).collect::<Vec<_>>());
+        let counts = core::array::from_fn(|index| lists[index].len() as u8);
+        let checkpoint = added.function(Function::Checkpoint(counts));
         LoopEnd { head, checkpoint, kept: lists.concat() }
     }
 

@@ -26,6 +26,7 @@ mod body;
 mod cost;
 mod data;
 mod features;
+mod frame;
 mod imports;
 mod nan;
 mod needs;
@@ -39,6 +40,8 @@ use wasmparser::{
     BinaryReader, CompositeInnerType, ExternalKind, FuncType, FuncValidatorAllocations, Imports, Parser,
     Payload, TableType, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
 };
+
+use glasshouse_devices::HOST_MODULE;
 
 use crate::{ModuleError, abi};
 
@@ -288,6 +291,10 @@ impl<'a> Pass<'a> {
     fn import(&mut self, import: &wasmparser::Import<'_>, offset: u64) -> Result<(), ModuleError> {
         if self.purpose == Purpose::Run {
             imports::check(import, &self.types, offset)?;
+            let known = |name: &str| self.needs.host_functions.iter().any(|function| function == name);
+            if import.module == HOST_MODULE && !known(import.name) {
+                self.needs.host_functions.push(import.name.into());
+            }
         }
         match import.ty {
             TypeRef::Func(kind) => self.functions.push(kind),

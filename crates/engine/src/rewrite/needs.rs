@@ -25,6 +25,8 @@ pub struct Needs {
     pub table_elements: u64,
     /// Every export of the module itself by its name.
     pub exports: BTreeMap<String, Export>,
+    /// The functions of the module `host` that it imports: only an embedder knows whether there are such.
+    pub host_functions: Vec<String>,
     /// Whether there is a start function, exported as [`abi::START`].
     pub starts: bool,
     /// What the host writes into the memory before anything runs, in this order.

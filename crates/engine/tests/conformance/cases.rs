@@ -74,6 +74,9 @@ macro_rules! for_each_case {
             kinds::a_reactor_is_initialized_once_before_its_first_entry,
             kinds::functions_of_commands_and_reactors_have_their_types,
             kinds::a_module_names_its_version_at_most_once,
+            kinds::functions_of_the_embedder_are_looked_up_when_they_are_called,
+            stack::no_function_overflows_the_native_stack_before_the_counted_one,
+            stack::calls_through_tables_and_entries_are_counted,
         }
     };
 }
@@ -388,8 +391,8 @@ pub fn imports_that_are_not_granted_are_refused<M: Machine>(machine: &M) {
             "the module imports glasshouse.g, which was not granted",
         ),
         (
-            r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#,
-            "fd_write",
+            r#"(import "wasi_snapshot_preview1" "fd_writes" (func (param i32 i32 i32 i32) (result i32)))"#,
+            "fd_writes, which was not granted",
         ),
         (
             r#"(import "glasshouse" "clock_now" (func (result i32)))"#,

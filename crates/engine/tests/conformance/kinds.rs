@@ -99,3 +99,47 @@ pub fn a_module_names_its_version_at_most_once<M: Machine>(machine: &M) {
         assert!(matches!(error, ModuleError::Refused { offset: 9.., .. }), "{error:?}");
     }
 }
+
+/// Answers `twice` with its input, two times.
+struct Twice;
+
+impl glasshouse_devices::Host for Twice {
+    fn call(&mut self, name: &str, input: &[u8]) -> Option<Vec<u8>> {
+        (name == "twice").then(|| input.repeat(2))
+    }
+}
+
+pub fn functions_of_the_embedder_are_looked_up_when_they_are_called<M: Machine>(machine: &M) {
+    let guest = module(
+        r#"(import "host" "twice" (func $twice (param i32 i32) (result i64)))
+        (import "host" "unknown" (func $unknown (param i32 i32) (result i64)))
+        (import "host" "twice" (func $again (param i32 i32) (result i64)))
+        (import "glasshouse" "take_answer" (func $take (param i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "gh_allocate") (param i32) (result i32) i32.const 1024)
+        (func (export "run") (param i32 i32) (result i64)
+            (call $take (i32.const 0) (i32.wrap_i64 (call $twice (local.get 0) (local.get 1))))
+            (call $take (i32.const 64) (i32.wrap_i64 (call $again (i32.const 0) (i32.mul (local.get 1) (i32.const 2)))))
+            (i64.or (i64.const 0x4000000000) (i64.extend_i32_u (i32.mul (local.get 1) (i32.const 4)))))
+        (func (export "other") (param i32 i32) (result i64) (local $length i32)
+            (local.set $length (i32.wrap_i64 (call $unknown (local.get 0) (local.get 1))))
+            (call $take (i32.const 0) (local.get $length)) (i64.extend_i32_u (local.get $length)))"#,
+    );
+    let mut instance = instantiate(machine, &guest);
+    let mut context = context();
+    context.attach(Box::new(Twice));
+    let report = instance.step(&start("run", b"ab"), &mut context, PLENTY);
+    assert_eq!(returned(&report), b"abababab");
+    // An error of the protocol, which says which function there is not.
+    let report = instance.step(&start("other", b"ab"), &mut context, PLENTY);
+    let answer = String::from_utf8_lossy(returned(&report)).into_owned();
+    assert!(answer.contains("unknown"), "{answer}");
+    for import in [
+        r#"(import "host" "f" (func (param i32 i32)))"#,
+        r#"(import "host" "f" (func (param i32) (result i64)))"#,
+        r#"(import "host" "f" (global i64))"#,
+    ] {
+        let error = refusal(machine, &module(import));
+        assert!(matches!(error, ModuleError::WrongSignature { .. }), "{import}: {error}");
+    }
+}

@@ -10,6 +10,7 @@ mod kinds;
 mod numbers;
 mod recording;
 mod snapshots;
+mod stack;
 
 use glasshouse_engine::native::{EngineConfig, Profile, Wasmtime};
 

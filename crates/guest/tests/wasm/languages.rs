@@ -23,7 +23,7 @@ fn sections(module: &[u8], name: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_guest_says_which_contract_it_was_built_for() {
-    let rust = ["probe", "react", "calculate", "clock", "files", "memory", "levels"].map(module);
+    let rust = ["probe", "react", "calculate", "clock", "files", "memory", "levels", "snake"].map(module);
     let others = [c_module("echo.c"), c_module("words.c"), wat_module("echo.wat")];
     for module in rust.iter().chain(&others) {
         assert_eq!(sections(module, "glasshouse.abi"), [ABI_VERSION.to_le_bytes()]);

@@ -5,6 +5,7 @@ mod document;
 mod languages;
 mod levels;
 mod modules;
+mod snake;
 
 use glasshouse_devices::{Context, StepCall, StepOutcome, StepReport, TrapKind};
 use glasshouse_engine::{Instance, InstanceLimits, Machine, describe_tools, native::Wasmtime};
@@ -152,6 +153,18 @@ fn a_panic_arrives_as_an_error_with_its_message_and_place() {
     assert!(error.location.unwrap().starts_with("guests/probe/src/lib.rs:"));
     assert!(report.logs.is_empty());
     assert_eq!(trap(&process.start("echo", &json!(1))), TrapKind::Poisoned);
+}
+
+#[test]
+fn a_panic_within_a_panic_ends_the_step() {
+    let report = Process::new("probe").start("crash_twice", &json!(null));
+    match &report.outcome {
+        StepOutcome::Trapped { kind: TrapKind::Unreachable, .. } => {}
+        StepOutcome::Failed { error } => {
+            assert_eq!(serde_json::from_slice::<ErrorData>(error).unwrap().code, "guest_panic");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub fn root() -> PathBuf {
 
 /// The folder of the modules in Rust.
 static MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
-    build("guests", &["probe", "react", "calculate", "clock", "files", "memory", "levels"], &[])
+    build("guests", &["probe", "react", "calculate", "clock", "files", "memory", "levels", "snake"], &[])
 });
 
 /// That of the example that compresses.

@@ -22,6 +22,8 @@ mod loops;
 mod numbers;
 #[path = "../../../../crates/engine/tests/conformance/snapshots.rs"]
 mod snapshots;
+#[path = "../../../../crates/engine/tests/conformance/stack.rs"]
+mod stack;
 
 use glasshouse_engine::{HostMachine, Instance};
 use js_sys::Error;
