@@ -87,13 +87,13 @@ impl Context {
     fn open_node(&mut self, found: &Resolved, options: OpenOptions) -> Result<(Object, FileKind), FileError> {
         let now = self.clock_wall();
         let tree = &mut self.files.tree;
+        if options.create && found.must_be_directory && found.place.is_some() {
+            return Err(FileError::IsDirectory);
+        }
         let node = match (found.node, &found.place) {
             (Some(_), _) if options.create && options.exclusive => return Err(FileError::Exists),
             (Some(node), _) => node,
             (None, Some((directory, name))) if options.create => {
-                if found.must_be_directory {
-                    return Err(FileError::IsDirectory);
-                }
                 tree.create(*directory, name, NewNode::File, now)?
             }
             (None, _) => return Err(FileError::NotFound),
@@ -406,14 +406,17 @@ impl Context {
                 let tree = &mut self.files.tree;
                 let from = tree.resolve(*base, path, Last::Keep)?;
                 let to = tree.resolve(*to_base, to_path, Last::Keep)?;
+                let (Some((directory, name)), Some((to_directory, to_name))) = (&from.place, &to.place)
+                else {
+                    return Err(FileError::Busy.into());
+                };
                 let node = from.existing(tree)?;
                 if to.must_be_directory && tree.kind(node)? != FileKind::Directory {
-                    return Err(FileError::NotDirectory.into());
+                    let is_directory = to.existing(tree).is_ok();
+                    let error = if is_directory { FileError::IsDirectory } else { FileError::NotDirectory };
+                    return Err(error.into());
                 }
-                let (from, to) = (from.place.as_ref(), to.place.as_ref());
-                let ((from, name), (to, to_name)) =
-                    (from.ok_or(FileError::Busy)?, to.ok_or(FileError::Busy)?);
-                Ok(tree.rename((*from, name), (*to, to_name), now)?)
+                Ok(tree.rename((*directory, name), (*to_directory, to_name), now)?)
             }
             (Base::Mount(base), Base::Mount(to)) if base.mount == to.mount => {
                 let base = self.writable_base(base, path)?;
@@ -436,8 +439,9 @@ impl Context {
         match (base, to_base) {
             (Base::Tree(base), Base::Tree(to_base)) => {
                 let tree = &mut self.files.tree;
-                let node = tree.resolve(*base, path, Last::Keep)?.existing(tree)?;
+                let from = tree.resolve(*base, path, Last::Keep)?;
                 let to = tree.resolve(*to_base, to_path, Last::Keep)?;
+                let node = from.existing(tree)?;
                 let (directory, name) = free_place(&to)?;
                 Ok(tree.link(node, directory, name, now)?)
             }

@@ -74,6 +74,9 @@ impl Tree {
         let mut links = 0;
         let here = |directories: &[NodeId]| directories.last().copied().unwrap_or(base);
         while let Some(name) = names.pop_front() {
+            if name == "." {
+                continue;
+            }
             if name == ".." {
                 directories.pop();
                 if directories.is_empty() {
@@ -131,9 +134,11 @@ fn names_a_directory(path: &str) -> bool {
     path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..") || path == "." || path == ".."
 }
 
-/// Appends the names of a path.
+/// Appends the names of a path. A `.` matters at its end only: the name before is then not the last one.
 fn push_names(names: &mut VecDeque<String>, path: &str, limit: u32) -> Result<(), FileError> {
-    for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
+    let parts = || path.split('/').filter(|name| !name.is_empty());
+    let end = parts().next_back().filter(|name| *name == ".");
+    for name in parts().filter(|name| *name != ".").chain(end) {
         if names.len() >= limit as usize {
             return Err(FileError::NameTooLong);
         }

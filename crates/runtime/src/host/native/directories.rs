@@ -133,6 +133,8 @@ impl Directories {
                 self.writable_directory(base)?.create_dir(path).map(done).map_err(error)
             }
             FileRequest::RemoveDirectory { base, path } => {
+                // A slash at the end says what must be so anyway; `cap-std` refuses it.
+                let path = path.trim_end_matches('/');
                 self.writable_directory(base)?.remove_dir(path).map(done).map_err(error)
             }
             FileRequest::RemoveFile { base, path } => {
