@@ -164,13 +164,15 @@ impl Display {
         })
     }
 
-    pub(crate) fn save(&self) -> SavedDisplay {
-        SavedDisplay {
+    /// What is to be saved; nothing when the guest has not used its display.
+    pub(crate) fn save(&self) -> Option<SavedDisplay> {
+        let unused = self.layout.is_none() && self.palette == Self::default().palette;
+        (!unused).then(|| SavedDisplay {
             layout: self.layout,
             palette: self.palette.to_vec(),
             frames: self.frames,
             latest: self.writer.latest(),
-        }
+        })
     }
 }
 
