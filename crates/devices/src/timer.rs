@@ -5,10 +5,10 @@
 //! timer_cancel(id: i32) -> i32                       removes a timer; 1 if it was set, else 0
 //! ```
 //!
-//! `time` is virtual time in nanoseconds, unsigned; a timer whose time is past is due now. `interval` is nanoseconds, unsigned: 0
-//! for a timer that is due once, else it is due again and again. When time leaps over several of a timer's times, one
-//! record says how many (see [`crate::input`]). A process has at most [`crate::ContextLimits::timers`] timers; one more
-//! stops the step. Setting a timer costs 32 fuel, the bytes of its record.
+//! `time` is virtual time in nanoseconds, unsigned; a timer whose time is past is due now. `interval` is nanoseconds,
+//! unsigned: 0 for a timer that is due once, else it is due again and again. When time leaps over several of a timer's
+//! times, one record says how many (see [`crate::input`]). A process has at most [`crate::ContextLimits::timers`]
+//! timers; one more stops the step. Setting a timer costs 32 fuel, the bytes of its record.
 
 use crate::{
     Call, Context, DeviceError, HostFunction, Stop,
