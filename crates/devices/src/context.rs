@@ -73,7 +73,7 @@ impl Default for ContextLimits {
             // Enough to report on every token of a step.
             events: 1_000,
             event_bytes: 1 << 20,
-            // A minute of a game at 60 frames a second that also plays a sound each frame would be cut; half of it is not.
+            // 20 seconds of a game that sleeps, draws and plays a sound 60 times a second.
             device_events: 4_096,
             // A program's timers are looked through when one is set.
             timers: 64,
