@@ -7,33 +7,46 @@ use anyhow::{Result, bail};
 use crate::{
     browser,
     shell::{cargo, run, target_directory},
+    tools,
     web::{Effort, TARGET},
 };
 
 /// What runs inside processes, and is therefore linted for their target as well.
-const GUESTS: [&str; 6] = ["probe", "react", "calculate", "clock", "files", "memory"];
+const GUESTS: [&str; 8] = ["probe", "react", "calculate", "clock", "files", "memory", "levels", "snake"];
+/// A processor without an operating system: what is built for it uses no standard library, and without its feature
+/// `alloc` no allocator.
+const BARE_TARGET: &str = "thumbv6m-none-eabi";
+/// Features of the envelope that are built for it, those without an allocator first.
+const BARE_FEATURES: [&str; 5] = ["", "alloc", "lz4", "aead", "alloc,lz4,aead"];
+/// The proofs of the rewriting pass.
+const PROOFS: &str = "crates/engine/proofs/Cargo.toml";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 
 /// Everything a change has to pass. The browser's part comes last: it needs the most programs.
 pub fn test() -> Result<()> {
     check()?;
-    run(&mut cargo(&["test", "--release", "--locked", "--workspace"]))?;
-    // Encryption is a feature that nothing in the workspace turns on for the others.
-    run(&mut cargo(&[
-        "test",
-        "--release",
-        "--locked",
-        "--package",
-        "glasshouse-envelope",
-        "--all-features",
-    ]))?;
+    // Guests in C are compiled by the tests.
+    run(cargo(&["test", "--release", "--locked", "--workspace"])
+        .env("GLASSHOUSE_CLANG", tools::clang_with_linker()?))?;
+    // Encryption, and compression in guests, are features that nothing in the workspace turns on for the others.
+    let features = ["test", "--release", "--locked", "--all-features", "--package"];
+    run(cargo(&features).arg("glasshouse-envelope"))?;
+    run(cargo(&features).args(["glasshouse-guest", "--lib", "--test", "steps"]))?;
+    prove()?;
     browser::test(Effort::Fast)
+}
+
+/// The proofs of the rewriting pass: a workspace of its own that shares what the main one has built.
+fn prove() -> Result<()> {
+    let mut command = cargo(&["test", "--release", "--locked", "--manifest-path", PROOFS, "--target-dir"]);
+    run(command.arg(target_directory()))
 }
 
 /// Format and lints, of the host and of the guests.
 pub fn check() -> Result<()> {
     install_tools()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["fmt", "--check", "--manifest-path", PROOFS]))?;
     run(&mut cargo(&[
         "clippy",
         "--release",
@@ -48,7 +61,27 @@ pub fn check() -> Result<()> {
     for guest in GUESTS {
         lint.args(["--package", guest]);
     }
-    run(lint.args(["--", "-D", "warnings"]))
+    run(lint.args(["--", "-D", "warnings"]))?;
+    build_bare()
+}
+
+/// Shows that the envelope needs no operating system, by building it where there is none.
+fn build_bare() -> Result<()> {
+    for features in BARE_FEATURES {
+        run(&mut cargo(&[
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            BARE_TARGET,
+            "--package",
+            "glasshouse-envelope",
+            "--no-default-features",
+            "--features",
+            features,
+        ]))?;
+    }
+    Ok(())
 }
 
 /// Generates random-weight models in real shapes, once, and measures them beside the pocket model.
@@ -82,9 +115,12 @@ fn install_tools() -> Result<()> {
     if !missing.is_empty() {
         rustup(&[&["component", "add"], missing.as_slice()].concat())?;
     }
-    let libraries = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
-    if !std::path::Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
-        rustup(&["target", "add", TARGET])?;
+    for target in [TARGET, BARE_TARGET] {
+        let libraries =
+            Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
+        if !std::path::Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
+            rustup(&["target", "add", target])?;
+        }
     }
     Ok(())
 }

@@ -29,6 +29,21 @@ const CLANG: Tool = Tool {
     variable: Some("CC_wasm32_unknown_unknown"),
     package: "clang-19",
 };
+const WASM_LINKER: Tool = Tool {
+    purpose: "link guests that are written in C",
+    names: &[
+        "wasm-ld-19",
+        "wasm-ld",
+        "wasm-ld-22",
+        "wasm-ld-21",
+        "wasm-ld-20",
+        "wasm-ld-18",
+        "wasm-ld-17",
+        "wasm-ld-16",
+    ],
+    variable: None,
+    package: "lld-19",
+};
 const NODE: Tool =
     Tool { purpose: "compile the page's TypeScript", names: &["node"], variable: None, package: "nodejs" };
 const NPM: Tool = Tool {
@@ -47,6 +62,12 @@ const CHROMIUM: Tool = Tool {
 /// The C compiler for `wasm32-unknown-unknown`.
 pub fn clang() -> Result<PathBuf> {
     need(&CLANG)
+}
+
+/// The C compiler, where the linker for WebAssembly that it calls is installed, too.
+pub fn clang_with_linker() -> Result<PathBuf> {
+    need(&WASM_LINKER)?;
+    clang()
 }
 
 /// Node.

@@ -1,8 +1,8 @@
 //! What can be typed: the commands and their options.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use glasshouse_runtime::defaults;
 
 /// Runs AI agents in sealed, transparent boxes.
@@ -20,6 +20,7 @@ pub struct Arguments {
 pub enum Command {
     Ask(AskArguments),
     Run(RunArguments),
+    Inspect(InspectArguments),
     Replay(ReplayArguments),
     /// Look at, measure or generate a model file
     #[command(subcommand)]
@@ -133,31 +134,114 @@ pub struct LimitArguments {
     pub now: Option<i64>,
 }
 
-/// Run a function of a WebAssembly module in the sandbox
+/// Run a WebAssembly module in the sandbox: a program, or one of its functions
 ///
-/// The module is granted nothing but its own devices (virtual clock, random bytes, log). Prints its result as JSON.
+/// A program (WASI preview 1, with an export `_start`) runs as a native one would: arguments, environment, standard
+/// streams, exit code. It sees the directories that are mounted and nothing else of this machine. Of any other module,
+/// --call names the function to call; its result is printed as JSON.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  glasshouse run program.wasm one two
+  glasshouse run --mount notes:/notes:rw editor.wasm -- --append /notes/todo.txt
+  glasshouse run --call greet --input '{\"name\":\"Ada\"}' greet.wasm
+  glasshouse run --events keys.jsonl --screenshot last.png game.wasm")]
 pub struct RunArguments {
-    /// The module, built with the guest SDK
+    /// The module, binary or text (WAT)
     pub module: PathBuf,
-    /// The exported function to call
-    #[arg(long, default_value = "run")]
-    pub entry: String,
-    /// Its input, as JSON
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    pub input: String,
+    /// Arguments of the program; those that begin with `-` go behind `--`
+    pub arguments: Vec<String>,
+
+    /// Call this exported function instead of running the program [default for other modules: run]
+    #[arg(long, value_name = "FUNCTION", alias = "entry")]
+    pub call: Option<String>,
+    /// The function's input: a file with JSON, `-` for standard input, or the JSON itself if it begins with `{`, `[` or `\"`
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<String>,
+    /// Print one JSON object about the run instead of what the program prints
+    #[arg(long)]
+    pub json: bool,
     /// Write the event log of the run to this file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Run the module only if it is signed with this public key
+    #[arg(long, value_name = "KEY")]
+    pub require_signed: Option<PathBuf>,
+    /// How the module is compiled: to fast code, fast, or not at all
+    #[arg(long, value_enum, default_value_t = ProfileArgument::Prod)]
+    pub profile: ProfileArgument,
+
+    /// Set a variable of the program's environment; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "What the program sees")]
+    pub env: Vec<String>,
+    /// Let the program use this directory, as GUEST if given: read-only, or read-write with `:rw`; may be repeated
+    #[arg(long, value_name = "HOST[:GUEST][:rw]", help_heading = "What the program sees")]
+    pub mount: Vec<String>,
+    /// Read the program's standard input from this file
+    #[arg(long, value_name = "FILE", help_heading = "What the program sees")]
+    pub stdin: Option<PathBuf>,
+    /// Keys, pointer moves and the like for the program, one JSON object a line, each at its virtual time
+    #[arg(long, value_name = "FILE", help_heading = "What the program sees")]
+    pub events: Option<PathBuf>,
     /// Seed of everything random in the run
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "What the program sees")]
     pub seed: u64,
+    /// Take this as the wall-clock time, in seconds since 1970 (UTC)
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        help_heading = "What the program sees"
+    )]
+    pub now: Option<i64>,
+
+    /// Write what the program plays to this WAV file
+    #[arg(long, value_name = "FILE", help_heading = "What it shows")]
+    pub audio: Option<PathBuf>,
+    /// Write the last frame that the program showed to this PNG file
+    #[arg(long, value_name = "FILE", help_heading = "What it shows")]
+    pub screenshot: Option<PathBuf>,
+
     /// Fuel: about one unit for each WebAssembly instruction
-    #[arg(long, value_name = "N", default_value_t = defaults::FUEL)]
+    #[arg(long, value_name = "N", default_value_t = defaults::PROGRAM_FUEL, help_heading = "Limits")]
     pub fuel: u64,
     /// Memory, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = defaults::MEMORY_MEBIBYTES, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub memory_limit: u32,
+    #[arg(long, value_name = "MIB", alias = "memory-limit", default_value_t = defaults::MEMORY_MEBIBYTES, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Limits")]
+    pub memory: u32,
+    /// Stop the run after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Limits")]
+    pub deadline: Option<Duration>,
+}
+
+/// How a module is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProfileArgument {
+    /// Compiles fast, to slow code
+    Dev,
+    /// Compiles to fast code
+    Prod,
+    /// Makes no native code
+    Interpreter,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// Say what a module is, what it imports and exports, and what it would need granted
+///
+/// Nothing of the module runs. The exit code is 0 only if it could run.
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// The module, binary or text (WAT)
+    pub module: PathBuf,
+    /// Say whether it is signed with this public key
+    #[arg(long, value_name = "KEY")]
+    pub require_signed: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Run a recorded event log again and compare every byte

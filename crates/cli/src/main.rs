@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Ask(arguments) => commands::ask::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
+        Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Replay(arguments) => commands::replay::run(arguments),
         Command::Model(ModelCommand::Info(arguments)) => commands::model::info(arguments),
         Command::Model(ModelCommand::Bench(arguments)) => commands::model::bench(arguments),

@@ -16,6 +16,8 @@ fn glasshouse(directory: &Path, arguments: &[&str]) -> Output {
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
     command.current_dir(directory).args(arguments).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
+    // Shared by the tests, but not with whoever runs them.
+    command.env("GLASSHOUSE_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"));
     command
 }
 
@@ -187,6 +189,46 @@ fn what_cannot_be_asked_is_refused_with_a_way_out() {
 }
 
 /// A module with what the sandbox expects of a guest, around the given functions.
+#[test]
+fn compiled_modules_are_kept_where_the_variable_says_unless_it_turns_that_off() {
+    let directory = TempDir::new().unwrap();
+    fs::write(
+        directory.path().join("guest.wasm"),
+        guest(r#"(func (export "run") (param i32 i32) (result i64) i64.const 0)"#),
+    )
+    .unwrap();
+    let run = |cache: &str| {
+        let mut command = command(directory.path(), &["run", "guest.wasm"]);
+        let output = command.env("GLASSHOUSE_CACHE", cache).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let files = || {
+        let entries = fs::read_dir(directory.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = files();
+    let first = run("off");
+    assert_eq!(run(""), first);
+    assert_eq!(files(), before);
+    let modules = directory.path().join("kept/modules");
+    let kept = || {
+        let entries = fs::read_dir(&modules).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some());
+        files.map(|path| (path.clone(), fs::metadata(&path).unwrap().len())).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(run("kept/modules"), first);
+        assert_eq!(kept().len(), 1);
+    }
+    // Not a module any more: it is compiled again and written anew.
+    let (path, length) = kept().remove(0);
+    fs::write(&path, b"\x7fELF").unwrap();
+    assert_eq!(run("kept/modules"), first);
+    assert_eq!(kept(), [(path, length)]);
+    // A place that cannot be one is no reason to fail.
+    assert_eq!(run("guest.wasm"), first);
+}
+
 fn guest(functions: &str) -> Vec<u8> {
     let text = format!(
         r#"(module {functions}

@@ -15,9 +15,13 @@ use crate::{
     clock::Clock,
     display::Display,
     event::Noted,
+    files::Files,
+    host::Link,
     hud::Hud,
     json::FieldError,
     queue::{Queue, RECORD_BYTES},
+    stdio::Stdio,
+    wasi::Program,
 };
 
 /// What a process's random stream starts from.
@@ -234,6 +238,29 @@ pub enum DeviceError {
         /// The limit.
         limit: u32,
     },
+    /// More queued bytes than [`StdioLimits::queued_bytes`](crate::StdioLimits::queued_bytes).
+    #[error("standard input has room for {limit} bytes")]
+    StdinFull {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// More bytes of answers than [`HostLimits::answer_bytes`](crate::HostLimits::answer_bytes).
+    #[error("the step took more than {limit} bytes from its host")]
+    TooManyHostBytes {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A replayed step asked the host for more than the recording holds.
+    #[error("the step asked its host for more than the recording holds")]
+    RecordingEnded,
+    /// A replayed step asked the host for something else than the recording holds.
+    #[error("the step asked its host for {expected}, and the recording holds {found}")]
+    RecordingDiffers {
+        /// What was asked for.
+        expected: &'static str,
+        /// What the recording holds.
+        found: &'static str,
+    },
 }
 
 /// The private devices of one process. See the crate's page for its life. It is small, since it is moved at each step.
@@ -249,6 +276,10 @@ pub struct Context {
     pub(crate) display: Option<Box<Display>>,
     pub(crate) audio: Option<Box<Audio>>,
     pub(crate) hud: Option<Box<Hud>>,
+    pub(crate) link: Link,
+    pub(crate) stdio: Stdio,
+    pub(crate) files: Files,
+    pub(crate) program: Program,
 }
 
 /// What the next report says.
@@ -280,6 +311,10 @@ impl Context {
             display: None,
             audio: None,
             hud: None,
+            link: Link::default(),
+            stdio: Stdio::default(),
+            files: Files::default(),
+            program: Program::new(clock_nanoseconds),
         }
     }
 
@@ -356,7 +391,15 @@ impl Context {
     /// Takes what else the devices did in the step.
     pub fn take_report(&mut self) -> DeviceReport {
         let Noted { events, dropped } = core::mem::take(&mut self.output.noted);
-        DeviceReport { events, events_dropped: dropped }
+        let (output, error) = self.stdio.take_reports();
+        DeviceReport {
+            events,
+            events_dropped: dropped,
+            answers: self.link.take_answers(),
+            output,
+            error,
+            files: self.files.accesses.take(),
+        }
     }
 
     /// Takes the step's events; the next step starts with none.

@@ -7,7 +7,7 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use crate::{Context, DeviceError, audio, clock, display, hud, input, own, timer};
+use crate::{Context, DeviceError, audio, clock, display, host, hud, input, own, timer, wasi};
 
 /// Fuel for each byte that a host function moves into or out of the guest's memory.
 pub const FUEL_PER_BYTE: u64 = 1;
@@ -49,15 +49,20 @@ const TABLES: &[&[HostFunction]] = &[
     display::FUNCTIONS,
     audio::FUNCTIONS,
     hud::FUNCTIONS,
+    wasi::FUNCTIONS,
 ];
 
-/// Every function that a guest may import, in an order that is the same in every build.
+/// Every function that a guest may import by a name that is known here, in an order that is the same in every build.
 pub fn functions() -> impl Iterator<Item = &'static HostFunction> {
     TABLES.iter().copied().flatten()
 }
 
-/// The function of this name in the module of this name.
+/// The function of this name in the module of this name. In the module `host` every name has one, whose call is made with
+/// [`Call::run_named`]: only the host knows its functions.
 pub fn find(module: &str, name: &str) -> Option<&'static HostFunction> {
+    if module == host::HOST_MODULE {
+        return Some(&host::HOST_FUNCTION);
+    }
     functions().find(|function| function.module == module && function.name == name)
 }
 
@@ -99,7 +104,7 @@ impl From<DeviceError> for Stop {
 
 /// A call of a host function in progress.
 pub struct Call<'a> {
-    function: &'static HostFunction,
+    name: &'a str,
     guest: &'a mut dyn Guest,
     /// The devices of the process that calls.
     pub context: &'a mut Context,
@@ -116,7 +121,26 @@ impl<'a> Call<'a> {
         guest: &'a mut dyn Guest,
         context: &'a mut Context,
     ) -> Result<u64, Stop> {
-        (function.handler)(&mut Call { function, guest, context }, arguments)
+        Self::run_named(function, function.name, arguments, guest, context)
+    }
+
+    /// Like [`Call::run`] for a function that the guest imports by a name that is not in the table.
+    ///
+    /// # Errors
+    /// Whatever stops the step.
+    pub fn run_named(
+        function: &'static HostFunction,
+        name: &'a str,
+        arguments: &[u64],
+        guest: &'a mut dyn Guest,
+        context: &'a mut Context,
+    ) -> Result<u64, Stop> {
+        (function.handler)(&mut Call { name, guest, context }, arguments)
+    }
+
+    /// The name of the function, as the guest imports it.
+    pub fn name(&self) -> &str {
+        self.name
     }
 
     /// Takes fuel for `bytes` bytes that are about to be moved.
@@ -169,7 +193,7 @@ impl<'a> Call<'a> {
         }
         Err(Stop::Misused(format!(
             "`{}` was given {length} bytes at {pointer}, which lie outside of the memory",
-            self.function.name
+            self.name
         )))
     }
 

@@ -1,5 +1,6 @@
 //! What one process sees of the world, and the vocabulary of its steps.
 //!
+//! - [`Setup`]: what the devices start with; [`DeviceInput`]: what a host does to them between steps.
 //! - [`Context`]: the private devices of a process: clock and timers, random stream, log, events, input, display, audio, head-up
 //!   display. It lives as long as the process; whoever runs the process sets the clock before each step.
 //! - [`ContextLimits`]: how much the devices may hold. [`SavedContext`]: the devices, saved.
@@ -13,6 +14,10 @@
 //!
 //! What a guest may import is described in the files of the devices: `own.rs`, `clock.rs`, `timer.rs`, `input/mod.rs`,
 //! `display/mod.rs`, `audio/mod.rs`, `hud.rs`.
+//! - [`Host`]: what the host contributes during a step and observes: [`FileRequest`], [`FileAnswer`], [`OutputStream`];
+//!   every [`HostAnswer`] is recorded, and a recording takes the host's place.
+//! - [`FileLimits`], [`FileReport`], [`Metadata`], [`FileError`]: the files of a process; [`StdioLimits`], [`OutputReport`]: its
+//!   standard streams. Programs use both through WASI preview 1.
 //!
 //! **Invariant:** nothing here reads a clock, an entropy source or a file of the host. Two contexts with the same
 //! seed, clock, input and calls give the same bytes everywhere. Whoever observes (reads frames, records audio, looks
@@ -35,6 +40,8 @@ mod clock;
 mod context;
 mod display;
 mod event;
+mod files;
+mod host;
 mod hud;
 mod import;
 mod input;
@@ -43,10 +50,13 @@ mod memory;
 mod own;
 mod queue;
 mod saved;
+mod setup;
+mod stdio;
 mod step;
 #[cfg(test)]
 mod testing;
 mod timer;
+mod wasi;
 
 #[cfg(feature = "wav")]
 pub use audio::WavWriter;
@@ -55,6 +65,13 @@ pub use clock::ClockScale;
 pub use context::{Context, ContextLimits, DeviceError, LOG_LEVEL_MAXIMUM, RandomSeed};
 pub use display::{Frame, FrameInfo, FrameLayout, FrameReader, PALETTE_BYTES, PixelFormat};
 pub use event::{DeviceEvent, HudChange, MemoryAccess};
+pub use files::{
+    DirectoryItem, FileAccess, FileError, FileKind, FileLimits, FileOperation, FileReport, Metadata,
+    SavedContent, SavedDescriptor, SavedFiles, SavedNode, SavedObject, TimeChange,
+};
+pub use host::{
+    FileAnswer, FileRequest, HOST_MODULE, Host, HostAnswer, HostLimits, OpenOptions, OutputStream,
+};
 pub use hud::{HudKind, HudOverlay, HudShape, HudSignal};
 pub use import::{Call, FUEL_PER_BYTE, Guest, Handler, HostFunction, Stop, ValueType, find, functions};
 pub use input::{
@@ -67,4 +84,7 @@ pub use memory::{MemoryDevice, MemoryError, ProcessMemory};
 pub use own::MODULE;
 pub use queue::RECORD_BYTES;
 pub use saved::{RestoreError, SAVED_CONTEXT_VERSION, SavedContext};
+pub use setup::{ActError, DeviceInput, MountPoint, Setup};
+pub use stdio::{OutputReport, StdioLimits};
 pub use step::{DeviceReport, LogLine, StepCall, StepOutcome, StepReport, TrapKind};
+pub use wasi::WASI_MODULE;

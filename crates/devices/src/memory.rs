@@ -16,9 +16,9 @@ const PIECE_BYTES: u64 = 64 << 10;
 /// The memory of a process, as its engine gives it.
 pub trait ProcessMemory {
     /// Bytes of the linear memory.
-    fn size(&self) -> u64;
+    fn size(&mut self) -> u64;
     /// Copies out of the memory; the place lies in it.
-    fn read(&self, offset: u64, bytes: &mut [u8]);
+    fn read(&mut self, offset: u64, bytes: &mut [u8]);
     /// Copies into the memory; the place lies in it.
     fn write(&mut self, offset: u64, bytes: &[u8]);
     /// Lets the guest's own `gh_allocate` find a place: where it says that it is, which is not checked here.
@@ -70,7 +70,7 @@ impl<'a, O: FnMut(DeviceEvent)> MemoryDevice<'a, O> {
     }
 
     /// Bytes of the memory.
-    pub fn size(&self) -> u64 {
+    pub fn size(&mut self) -> u64 {
         self.memory.size()
     }
 
@@ -129,7 +129,7 @@ impl<'a, O: FnMut(DeviceEvent)> MemoryDevice<'a, O> {
         hash.finalize().into()
     }
 
-    fn check(&self, offset: u64, length: u64) -> Result<(), MemoryError> {
+    fn check(&mut self, offset: u64, length: u64) -> Result<(), MemoryError> {
         let size = self.size();
         match offset.checked_add(length) {
             Some(end) if end <= size => Ok(()),
@@ -150,11 +150,11 @@ mod tests {
     struct Fake(Vec<u8>, Option<u32>);
 
     impl ProcessMemory for Fake {
-        fn size(&self) -> u64 {
+        fn size(&mut self) -> u64 {
             self.0.len() as u64
         }
 
-        fn read(&self, offset: u64, bytes: &mut [u8]) {
+        fn read(&mut self, offset: u64, bytes: &mut [u8]) {
             bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
         }
 

@@ -6,7 +6,11 @@
 //! **Invariant:** what is restored was checked in full before: a context from a file that was tampered with is refused,
 //! or is one to which a process could have come within its limits.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -18,8 +22,12 @@ use crate::{
     clock::Clock,
     context::Output,
     display::SavedDisplay,
+    files::{Files, SavedFiles},
+    host::Link,
     hud::{Hud, ID_BYTES_MAXIMUM},
     queue::Queue,
+    stdio::{SavedStdio, Stdio},
+    wasi::Program,
 };
 
 /// The version of what [`SavedContext::encode`] writes.
@@ -39,6 +47,9 @@ pub struct SavedContext {
     display: Option<SavedDisplay>,
     audio: Option<AudioState>,
     hud: Option<Box<Hud>>,
+    program: Program,
+    stdio: SavedStdio,
+    files: SavedFiles,
 }
 
 /// Why saved devices are not taken over.
@@ -109,6 +120,9 @@ impl Context {
             display: self.display.as_ref().and_then(|display| display.save()),
             audio: used(self.audio.as_ref().map(|audio| audio.save())),
             hud: used(self.hud.clone()),
+            program: self.program.clone(),
+            stdio: self.stdio.save(),
+            files: self.save_files(),
         }
     }
 
@@ -135,7 +149,7 @@ impl Context {
             random.set_word_pos(saved.random_words);
             random
         });
-        Ok(Self {
+        let mut context = Self {
             clock: saved.clock,
             random_seed: saved.random_seed,
             random,
@@ -145,7 +159,13 @@ impl Context {
             display,
             audio,
             hud: saved.hud,
-        })
+            link: Link::default(),
+            stdio: Stdio::restore(saved.stdio).map_err(impossible)?,
+            files: Files::default(),
+            program: saved.program,
+        };
+        context.restore_files(&saved.files).map_err(|error| impossible(error.to_string()))?;
+        Ok(context)
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DeviceEvent;
+use crate::{DeviceEvent, FileReport, HostAnswer, OutputReport};
 
 /// What one step of a process runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,6 +57,14 @@ pub struct DeviceReport {
     pub events: Vec<DeviceEvent>,
     /// Events over [`crate::ContextLimits::device_events`], which are not among them.
     pub events_dropped: u64,
+    /// What the host answered, in order: what [`Context::replay`](crate::Context::replay) answers from.
+    pub answers: Vec<HostAnswer>,
+    /// What was written to standard output.
+    pub output: OutputReport,
+    /// What was written to standard error.
+    pub error: OutputReport,
+    /// Which files were used.
+    pub files: FileReport,
 }
 
 /// How a step ended.
@@ -72,7 +80,7 @@ pub enum StepOutcome {
         /// One sentence for a person. Equal on every host.
         message: String,
     },
-    /// The guest ended its process by itself, with this exit code.
+    /// The guest ended its process by itself, with this exit code: 0 when a command's `_start` returned.
     Exited {
         /// The exit code; 0 when it ended as it should.
         code: u32,
@@ -106,15 +114,15 @@ pub enum TrapKind {
     IndirectCall,
     /// The guest's `gh_allocate` or entry returned a location outside of its memory, or an output over the limit.
     MalformedResult,
-    /// The module exports no such entry, or not with the signature `(i32, i32) -> i64`.
+    /// The module exports no such entry, or not with the signature `(i32, i32) -> i64`; for `_start` that is `() -> ()`.
     MissingEntry,
     /// A device was misused: a bad location, a bad log level, too many events.
     DeviceFailure,
-    /// The process had trapped before; nothing was run.
+    /// The process had trapped or ended before; nothing was run.
     Poisoned,
     /// The engine failed for a reason of its own.
     Engine,
-    /// The host interrupted the step.
+    /// The host interrupted the step. The fuel that it had used tells where; a repetition can be stopped there again.
     Interrupted,
     /// The host interrupted the step because its time was over.
     Deadline,

@@ -46,7 +46,7 @@ fn fastest(mut run: impl FnMut()) -> Duration {
 
 fn compile(machine: &Wasmtime, name: &str, bytes: &[u8]) {
     let rewritten = match rewrite::rewrite(bytes, &rewrite::RewriteConfig::default()) {
-        Ok(rewritten) => rewritten,
+        Ok(rewritten) => rewritten.module,
         Err(error) => return eprintln!("{name}: {error}"),
     };
     let plain = Engine::new(&plain_config()).expect("wasmtime runs here");

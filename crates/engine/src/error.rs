@@ -27,14 +27,27 @@ pub enum ModuleError {
     },
     /// The module imports something that no process is given.
     #[error(
-        "the module imports {module}.{name}, which was not granted; \
-         a process is given glasshouse.clock_now, random_fill, log and emit only"
+        "the module imports {module}.{name}, which was not granted, at byte {offset}; \
+         a process is given the devices (`glasshouse`), WASI preview 1 without sockets, and functions of its host \
+         (`host`), and nothing else"
     )]
     ImportNotGranted {
         /// The module it imports from.
         module: String,
         /// The name it imports.
         name: String,
+        /// Where.
+        offset: u64,
+    },
+    /// The module was built for another version of the contract with its host.
+    #[error(
+        "the module's section `glasshouse.abi`, at byte {offset}, names version {version}; this host knows 1"
+    )]
+    UnknownAbi {
+        /// The version.
+        version: u32,
+        /// Where.
+        offset: u64,
     },
     /// An import or an export has another type than the contract says.
     #[error("{item} has the type {found}; it must be {expected}")]
@@ -47,7 +60,9 @@ pub enum ModuleError {
         found: String,
     },
     /// The module lacks an export that every process needs.
-    #[error("the module does not export `{name}`; was it built with the guest SDK?")]
+    #[error(
+        "the module does not export `{name}`; was it built with the guest SDK, or as a command with `_start`?"
+    )]
     MissingExport {
         /// The name of the export.
         name: String,
@@ -67,6 +82,12 @@ pub enum ModuleError {
     Start {
         /// What does not fit.
         reason: String,
+    },
+    /// As many instances are alive as the machine may have.
+    #[error("{limit} processes are alive, as many as this machine may have")]
+    TooManyInstances {
+        /// How many it may have.
+        limit: u32,
     },
     /// The custom section that describes tools is not what it should be.
     #[error("the module's section `glasshouse.tool` is malformed: {reason}")]

@@ -24,22 +24,45 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    fn error(error: &ErrorData) -> Self {
+    pub(crate) fn error(error: &ErrorData) -> Self {
         // An `ErrorData` is strings all through: it always serializes.
         Self { flags: Flags::ERROR, payload: serde_json::to_vec(error).unwrap_or_default() }
     }
 
-    /// The envelope, or that of an error when the payload is too large for one.
+    /// The envelope, or that of an error when there is none for this message.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        Envelope::new(self.flags, &self.payload).encode().unwrap_or_else(|error| {
-            let message = Self::error(&ErrorData::from_error("result_too_large", &error));
-            Envelope::new(message.flags, &message.payload).encode().unwrap_or_default()
+        encode(self.flags, &self.payload).unwrap_or_else(|error| {
+            let code = match error {
+                EnvelopeError::PayloadTooLarge { .. } => "result_too_large",
+                _ => "malformed_envelope",
+            };
+            let message = Self::error(&ErrorData::from_error(code, &error));
+            encode(message.flags, &message.payload).unwrap_or_default()
         })
     }
 }
 
+/// From so many bytes on, content is compressed where that makes it shorter. Below it, the fuel that compressing costs
+/// buys too little.
+#[cfg(feature = "lz4")]
+const COMPRESS_FROM: usize = 16 << 10;
+
+/// The envelope of what the guest says.
+#[cfg(feature = "lz4")]
+pub(crate) fn encode(flags: Flags, payload: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    // The encoder sets the flags of storage; whoever names one here has not stored the payload so.
+    Envelope::new(flags, &[]).encode()?;
+    glasshouse_envelope::Encoder::new().compress_from(COMPRESS_FROM).encode(flags, payload)
+}
+
+/// The envelope of what the guest says.
+#[cfg(not(feature = "lz4"))]
+pub(crate) fn encode(flags: Flags, payload: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    Envelope::new(flags, payload).encode()
+}
+
 type Task = Pin<Box<dyn Future<Output = Result<Vec<u8>, ErrorData>>>>;
-type Answer = Result<Vec<u8>, ErrorData>;
+pub(crate) type Answer = Result<Vec<u8>, ErrorData>;
 
 #[derive(Default)]
 enum State {
@@ -114,7 +137,7 @@ pub(crate) fn resume(input: &[u8]) -> Message {
 }
 
 /// The arguments in the envelope of a call.
-fn arguments<Arguments: DeserializeOwned>(input: &[u8]) -> Result<Arguments, ErrorData> {
+pub(crate) fn arguments<Arguments: DeserializeOwned>(input: &[u8]) -> Result<Arguments, ErrorData> {
     let envelope = Envelope::decode(input).map_err(malformed)?;
     if envelope.flags != Flags::NONE {
         return Err(unexpected_flags(envelope.flags));
@@ -123,8 +146,8 @@ fn arguments<Arguments: DeserializeOwned>(input: &[u8]) -> Result<Arguments, Err
         .map_err(|error| ErrorData::new("invalid_arguments", format!("the arguments do not fit: {error}")))
 }
 
-/// The answer in the envelope of a resumption.
-fn answer(input: &[u8]) -> Result<Answer, ErrorData> {
+/// The answer in the envelope of a resumption, or of a host function.
+pub(crate) fn answer(input: &[u8]) -> Result<Answer, ErrorData> {
     let envelope = Envelope::decode(input).map_err(malformed)?;
     match envelope.flags {
         Flags::NONE => Ok(Ok(envelope.payload.to_vec())),

@@ -1,9 +1,13 @@
 //! The SDK for code that runs inside a process: async entries, typed requests, devices, tool descriptions.
 //!
 //! - [`entry!`]: exports an `async fn(Arguments) -> Result<Output, ErrorData>` as an entry of the module.
+//! - [`host_args`], [`return_ok`], [`return_err`], [`raw`]: entries without the executor, typed and in bytes.
 //! - [`tools!`]: exports such functions as tools, with the descriptions that hosts read from the module.
 //! - [`model`], [`mod@tools`], [`files`], [`memory`], [`clock`]: the services, one `async fn` per request.
-//! - [`clock_now`], [`random_fill`], [`emit`], [`log`](crate::log()): the process's own devices; they answer at once.
+//! - [`devices`], [`clock_now`], [`random_fill`], [`emit`], [`log`](crate::log()): the process's own devices; they answer
+//!   at once.
+//! - [`host_externs!`]: declares functions that the embedder of the host adds.
+//! - [`arena`]: memory for what lives within one step.
 //! - `testing` (not on wasm): an in-memory host that drives an entry in ordinary tests.
 //!
 //! A whole tool module:
@@ -47,27 +51,43 @@
 //! ```
 //!
 //! Invariant: one future at a time. An entry that is called while another waits answers with an error and leaves the
-//! waiting one alone. Both call buffers are reused by every step, so calls do not grow the memory.
+//! waiting one alone. Both call buffers and the arena are reused by every step, so calls do not grow the memory.
+//!
+//! A panic ends the step, and the host receives it as an error with the code `guest_panic`, the message, and the place in
+//! the source.
+//!
+//! Feature `lz4`: what the guest says is compressed from 16 KiB on, where that makes it shorter.
 
-#[cfg(any(target_arch = "wasm32", test))]
+pub mod arena;
 mod buffers;
-mod devices;
+pub mod devices;
 mod executor;
+mod externs;
+mod levels;
 mod macros;
+mod panics;
 mod services;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
 pub use devices::{Level, clock_now, emit, emit_bytes, log, random_fill};
 pub use executor::request;
+pub use levels::{host_args, raw, return_err, return_ok};
 pub use services::{clock, files, memory, model, tools};
 
+pub use glasshouse_envelope as envelope;
 pub use glasshouse_protocol as protocol;
 pub use glasshouse_protocol::ErrorData;
+
+/// The version of the contract between a module and its host, which every module built with the SDK carries in its
+/// custom section `glasshouse.abi`.
+pub const ABI_VERSION: u32 = 1;
 
 /// What the macros use; not for guests to call.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::externs::call_host;
+
     #[cfg(target_arch = "wasm32")]
     pub use crate::buffers::begin;
 }

@@ -71,6 +71,88 @@ macro_rules! tool_description {
     };
 }
 
+/// Declares functions that the embedder of the host adds for its guests, and makes them functions of Rust.
+///
+/// ```
+/// use glasshouse_guest::{host_externs, testing};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize)]
+/// struct Query {
+///     word: String,
+/// }
+///
+/// #[derive(Deserialize)]
+/// struct Answer {
+///     meaning: String,
+/// }
+///
+/// host_externs! {
+///     /// Looks a word up.
+///     fn lookup(Query) -> Result<Answer>;
+///     /// How many words there are.
+///     fn words() -> Result<u32>;
+/// }
+///
+/// testing::host_function("words", |_| Ok(7.into()));
+/// assert_eq!(words(), Ok(7));
+/// assert_eq!(lookup(Query { word: "glass".into() }).err().unwrap().code, "unknown_host_function");
+/// ```
+///
+/// Each is an import of the module `host` under its own name. It answers at once, within the step; the argument and the
+/// answer are JSON. The error is an [`ErrorData`](crate::ErrorData): the host function's own, `unknown_host_function` when
+/// the embedder has none of this name, `invalid_argument` and `malformed_answer` when what is said is not of its type.
+#[macro_export]
+macro_rules! host_externs {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis fn $name:ident($($argument:ty)?) -> Result<$answer:ty>;
+    )+) => {
+        $($crate::host_extern! {
+            $(#[$attribute])*
+            $visibility fn $name($($argument)?) -> Result<$answer>;
+        })+
+    };
+}
+
+/// One function of [`host_externs!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! host_extern {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident() -> Result<$answer:ty>;) => {
+        $(#[$attribute])*
+        $visibility fn $name() -> ::core::result::Result<$answer, $crate::ErrorData> {
+            $crate::host_call!($name, &())
+        }
+    };
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident($argument:ty) -> Result<$answer:ty>;) => {
+        $(#[$attribute])*
+        $visibility fn $name(argument: $argument) -> ::core::result::Result<$answer, $crate::ErrorData> {
+            $crate::host_call!($name, &argument)
+        }
+    };
+}
+
+/// The call of an import of the module `host`, in a function of the same name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! host_call {
+    ($name:ident, $argument:expr) => {{
+        #[cfg(target_arch = "wasm32")]
+        let import = {
+            #[link(wasm_import_module = "host")]
+            unsafe extern "C" {
+                fn $name(pointer: *const u8, length: usize) -> i64;
+            }
+            // SAFETY: the host only reads the bytes, which are borrowed for the call.
+            |envelope: &[u8]| unsafe { $name(envelope.as_ptr(), envelope.len()) }
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        let import = |envelope: &[u8]| $crate::testing::answer_call(stringify!($name), envelope);
+        $crate::internal::call_host(stringify!($name), $argument, import)
+    }};
+}
+
 /// Logs a failure, formatted as by `format!`.
 #[macro_export]
 macro_rules! error {

@@ -8,9 +8,9 @@ use std::{
 
 use glasshouse_envelope::{Envelope, Flags};
 use glasshouse_guest::{
-    ErrorData, Level, clock, clock_now, emit, files, memory,
+    ErrorData, Level, clock, clock_now, emit, files, host_args, memory,
     protocol::{Request, ToolDescription},
-    random_fill, testing, tools,
+    random_fill, raw, return_err, return_ok, testing, tools,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -86,8 +86,7 @@ fn awaiting_a_request_returns_it_and_resuming_delivers_the_answer() {
 
 #[test]
 fn the_error_of_a_request_reaches_the_code_that_awaits_it() {
-    let error =
-        ErrorData { code: "not_found".into(), message: "no such file: a".into(), sources: vec!["x".into()] };
+    let error = ErrorData { sources: vec!["x".into()], ..ErrorData::new("not_found", "no such file: a") };
     assert_eq!(testing::call(read_two, &json!(["a", "b"]), |_| Err(error.clone())), Err(error));
 }
 
@@ -221,6 +220,115 @@ fn devices_answer_within_the_step() {
     assert_eq!(result, Ok(json!(1005)));
     assert_eq!(testing::take_logs(), [(Level::Warn, "1 of 2".to_owned())]);
     assert_eq!(testing::take_events(), [br#"{"event":"seen"}"#.to_vec()]);
+}
+
+#[test]
+fn a_panic_is_reported_with_its_message_and_place() {
+    let list = [1, 2];
+    let line = line!() + 2;
+    let error = testing::failure_of(|| {
+        std::hint::black_box(list[std::hint::black_box(7)]);
+    })
+    .unwrap();
+    assert_eq!(error.code, "guest_panic");
+    assert_eq!(error.message, "index out of bounds: the len is 2 but the index is 7");
+    assert_eq!(error.location, Some(format!("crates/guest/tests/steps.rs:{line}:30")));
+    assert_eq!(testing::failure_of(|| ()), None);
+}
+
+#[test]
+fn the_report_of_a_panic_is_json_whatever_its_message_says() {
+    let message = |text: &str| testing::failure_of(|| panic!("{text}")).unwrap().message;
+    let awkward: String = ('\0'..='\x7f').chain("\"\\äß🦀".chars()).collect();
+    assert_eq!(message(&awkward), awkward);
+    for character in ["x", "\0", "\"", "🦀"] {
+        let cut = message(&character.repeat(100_000));
+        assert!(cut.len() > 500 && cut.len() < 4096);
+        assert_eq!(cut.trim_end_matches('…'), character.repeat(cut.matches(character).count()));
+        assert!(cut.ends_with('…'));
+    }
+    let error = testing::failure_of(|| std::panic::panic_any(7)).unwrap();
+    assert_eq!(error.message, "the guest panicked with a value that is not a text");
+    assert!(error.location.is_some());
+}
+
+#[test]
+fn the_text_of_an_error_and_of_its_sources_is_never_lost() {
+    extern "C" fn parse(pointer: u32, length: u32) -> u64 {
+        let number = host_args::<String>(pointer, length).map_err(|error| error.to_string());
+        match number.and_then(|text| text.parse::<i32>().map_err(|error| error.to_string())) {
+            Ok(number) => return_ok(&number),
+            Err(error) => return_err(error),
+        }
+    }
+    extern "C" fn open(_: u32, _: u32) -> u64 {
+        return_err(std::io::Error::other(ErrorData::new("inner", "the disk is a tree")))
+    }
+    extern "C" fn long(_: u32, _: u32) -> u64 {
+        return_err("x".repeat(1 << 20))
+    }
+    assert_eq!(testing::call_function(parse, &json!("12")), Ok(json!(12)));
+    let error = testing::call_function(parse, &json!("twelve")).unwrap_err();
+    assert_eq!(
+        (error.code.as_str(), error.message.as_str()),
+        ("guest_error", "invalid digit found in string")
+    );
+    let error = testing::call_function(open, &json!(null)).unwrap_err();
+    assert_eq!(error.message, "the disk is a tree");
+    assert_eq!(testing::call_function(long, &json!(null)).unwrap_err().message.len(), 1 << 20);
+}
+
+#[test]
+fn an_error_that_is_data_already_stays_what_it_is() {
+    extern "C" fn refused(_: u32, _: u32) -> u64 {
+        return_err(ErrorData {
+            sources: vec!["a".into(), "b".into()],
+            location: Some("x.c:1:2".into()),
+            ..ErrorData::new("refused", "not today")
+        })
+    }
+    let error = testing::call_function(refused, &json!(null)).unwrap_err();
+    assert_eq!((error.code.as_str(), error.sources.len()), ("refused", 2));
+    assert_eq!(error.location.as_deref(), Some("x.c:1:2"));
+}
+
+#[test]
+fn what_cannot_be_sent_is_an_error() {
+    extern "C" fn unwritable(_: u32, _: u32) -> u64 {
+        return_ok(&std::collections::BTreeMap::from([(vec![1], 2)]))
+    }
+    extern "C" fn mislabelled(_: u32, _: u32) -> u64 {
+        raw::return_envelope(Flags::COMPRESSED, b"not LZ4".to_vec())
+    }
+    assert_eq!(testing::call_function(unwritable, &json!(null)).unwrap_err().code, "invalid_result");
+    assert_eq!(testing::call_function(mislabelled, &json!(null)).unwrap_err().code, "malformed_envelope");
+}
+
+#[test]
+fn any_bytes_can_go_in_and_out() {
+    extern "C" fn copy(pointer: u32, length: u32) -> u64 {
+        raw::return_bytes(raw::with_bytes(pointer, length, <[u8]>::to_vec))
+    }
+    for bytes in [&b""[..], b"\0", b"no envelope"] {
+        assert_eq!(testing::call_bytes(copy, bytes), bytes);
+    }
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn a_long_result_is_compressed_and_a_short_one_is_not() {
+    extern "C" fn zeros(pointer: u32, length: u32) -> u64 {
+        return_ok(&vec![0; host_args(pointer, length).unwrap_or(0)])
+    }
+    let returned = |count: usize| {
+        testing::call_bytes(zeros, &Envelope::plain(count.to_string().as_bytes()).encode().unwrap())
+    };
+    assert_eq!(Envelope::decode(&returned(1_000)).unwrap().flags, Flags::NONE);
+    let long = returned(100_000);
+    assert!(long.len() < 2_000);
+    assert_eq!(Envelope::decode(&long), Err(glasshouse_envelope::EnvelopeError::CompressedUnsupported));
+    let content = glasshouse_envelope::Decoder::new().decode(&long).unwrap().content;
+    assert_eq!(content.len(), 200_001);
 }
 
 mod described {

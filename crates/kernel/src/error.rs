@@ -14,6 +14,12 @@ pub enum KernelError {
     /// A step is reported that was not asked for.
     #[error("process {0} is not running a step, so no step of it can finish")]
     NotStepping(ProcessId),
+    /// A process can be called, and its devices acted on, only when it is idle.
+    #[error("process {0} is not idle: it runs a call, or it is not a resident one")]
+    NotIdle(ProcessId),
+    /// A step of the process is running, and its devices are in use.
+    #[error("process {0} is running a step; its devices can be acted on when it is done")]
+    Busy(ProcessId),
     /// A request is answered that nobody waits for: it was never made, or it was answered before.
     #[error("nobody waits for an answer to request {0}")]
     NotWaiting(RequestId),

@@ -124,6 +124,20 @@ pub enum EventKind {
         /// The line.
         text: String,
     },
+    /// A call of a resident process is done.
+    CallFinished {
+        /// The process.
+        process: ProcessId,
+        /// Whether it has a result.
+        succeeded: bool,
+    },
+    /// The host acted on a device of a process.
+    DeviceInput {
+        /// The process.
+        process: ProcessId,
+        /// The act's stable name: `StdinSent`, `InputSent`, …
+        name: String,
+    },
     /// An answer came for a process that had ended; it changed nothing.
     CompletionIgnored {
         /// The request.
@@ -152,6 +166,8 @@ impl EventKind {
             Self::CapabilityDenied { .. } => "CapabilityDenied",
             Self::Emitted { .. } => "Emitted",
             Self::Logged { .. } => "Logged",
+            Self::CallFinished { .. } => "CallFinished",
+            Self::DeviceInput { .. } => "DeviceInput",
             Self::CompletionIgnored { .. } => "CompletionIgnored",
             Self::StepIgnored { .. } => "StepIgnored",
         }
@@ -172,6 +188,8 @@ impl EventKind {
             | Self::CapabilityDenied { process, .. }
             | Self::Emitted { process, .. }
             | Self::Logged { process, .. }
+            | Self::CallFinished { process, .. }
+            | Self::DeviceInput { process, .. }
             | Self::StepIgnored { process } => Some(*process),
             Self::CompletionIgnored { .. } => None,
         }

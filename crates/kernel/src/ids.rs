@@ -36,6 +36,12 @@ pub struct ModuleHash(pub [u8; 32]);
 pub struct ModelHash(pub [u8; 32]);
 
 impl Fuel {
+    /// Adds `more`, up to the largest amount there is.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+
     /// Takes `spent` away; nothing is left when there was less.
     #[must_use]
     pub fn minus(self, spent: Self) -> Self {

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use glasshouse_devices::{StepCall, StepReport};
+use glasshouse_devices::{Setup, StepCall, StepReport};
 use glasshouse_protocol::ErrorData;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, Effect, Event, EventKind, Exit, ExitReason, Fuel, Input, KernelError, Limits, MAX_MESSAGE_BYTES,
-    MAX_NAME_BYTES, ProcessId, ProcessSummary, RequestId, Ticks, ToolTarget,
+    Bytes, Effect, Event, EventKind, Exit, ExitReason, Fuel, Input, KernelError, Life, Limits,
+    MAX_MESSAGE_BYTES, MAX_NAME_BYTES, ProcessId, ProcessSummary, RequestId, Ticks, ToolTarget,
     message::{Verdict, answer_envelope, input_envelope, judge, out_of_fuel},
     process::{Awaited, Caller, Ended, Identity, Living, Process, Running, Stepping},
     seed,
@@ -106,15 +106,32 @@ impl Kernel {
             Input::RegisterTool { name, target } => {
                 self.tools.insert(name, target);
             }
-            Input::Spawn { name, module, entry, payload, grants, limits } => {
+            Input::Spawn { name, module, entry, payload, grants, limits, setup, life } => {
                 let id = self.new_process();
-                self.start(
-                    id,
-                    Identity { name, module, caller: None, grants, limits },
-                    entry,
-                    &payload,
-                    &mut effects,
-                );
+                if setup != Setup::default() || life == Life::Resident {
+                    effects.push(Effect::Prepare {
+                        process: id,
+                        module,
+                        memory_bytes: limits.memory.0,
+                        random_seed: seed::process_seed(self.config.seed, id),
+                        setup,
+                    });
+                }
+                let identity = Identity { name, module, caller: None, grants, limits, life };
+                self.start(id, identity, entry, &payload, &mut effects);
+            }
+            Input::Call { process, entry, payload } => self.call(process, entry, &payload, &mut effects),
+            Input::Device { process, input } => {
+                let name = input.name().to_owned();
+                self.publish(EventKind::DeviceInput { process, name }, &mut effects);
+                effects.push(Effect::Device { process, input });
+            }
+            Input::Refuel { process, fuel } => {
+                if let Some(process) = self.living.get_mut(&process) {
+                    process.account_mut().fuel_left = process.account().fuel_left.plus(fuel);
+                    let limits = process.limits_mut();
+                    limits.fuel = limits.fuel.plus(fuel);
+                }
             }
             Input::StepFinished { process, report } => self.step_finished(process, report, &mut effects),
             Input::Completion { request, result } => self.completed(request, &result, &mut effects),
@@ -130,6 +147,12 @@ impl Kernel {
         let mut all: Vec<ProcessSummary> = living.chain(ended).collect();
         all.sort_by_key(|process| process.id);
         all.into_iter()
+    }
+
+    /// What a living process may use.
+    #[must_use]
+    pub fn limits(&self, process: ProcessId) -> Option<Limits> {
+        self.living.get(&process).map(|process| process.identity().limits)
     }
 
     /// What it was started with.
@@ -178,10 +201,27 @@ impl Kernel {
                 Err(KernelError::DuplicateTool(name.clone()))
             }
             Input::RegisterTool { .. } => Ok(()),
-            Input::Spawn { payload, .. } if payload.len() > MAX_MESSAGE_BYTES => {
-                let (length, limit) = (Bytes::of(payload.len()), Bytes::of(MAX_MESSAGE_BYTES));
-                Err(KernelError::PayloadTooLarge { length, limit })
+            Input::Spawn { payload, .. } | Input::Call { payload, .. }
+                if payload.len() > MAX_MESSAGE_BYTES =>
+            {
+                Err(too_large(payload.len()))
             }
+            Input::Device { input, .. } if input.size() > MAX_MESSAGE_BYTES => Err(too_large(input.size())),
+            Input::Call { process, .. } => match self.living.get(process) {
+                Some(Living::Idle(_)) => Ok(()),
+                _ if self.existed(*process) => Err(KernelError::NotIdle(*process)),
+                _ => Err(KernelError::UnknownProcess(*process)),
+            },
+            Input::Device { process, .. } => match self.living.get(process) {
+                Some(Living::Idle(_) | Living::Waiting(_)) => Ok(()),
+                Some(_) => Err(KernelError::Busy(*process)),
+                None if self.existed(*process) => Err(KernelError::NotIdle(*process)),
+                None => Err(KernelError::UnknownProcess(*process)),
+            },
+            Input::Refuel { process, .. } if !self.existed(*process) => {
+                Err(KernelError::UnknownProcess(*process))
+            }
+            Input::Refuel { .. } => Ok(()),
             Input::Spawn { .. } if self.is_full(0) => {
                 Err(KernelError::TooManyProcesses { limit: self.config.processes })
             }
@@ -211,7 +251,7 @@ impl Kernel {
                 }
                 Ok(())
             }
-            Some(Living::Waiting(_)) => Err(KernelError::NotStepping(id)),
+            Some(Living::Waiting(_) | Living::Idle(_)) => Err(KernelError::NotStepping(id)),
             None if self.late_steps.contains(&id) => Ok(()),
             None if self.existed(id) => Err(KernelError::NotStepping(id)),
             None => Err(KernelError::UnknownProcess(id)),
@@ -261,9 +301,48 @@ impl Kernel {
             module: identity.module,
             parent: identity.caller.map(|caller| caller.process),
         };
-        self.living.insert(id, Living::Starting(Process::new(id, identity)));
+        let process = Process::new(id, identity);
+        if process.identity.life == Life::Resident && entry.is_empty() {
+            self.living.insert(id, Living::Idle(process.idle()));
+            self.publish(started, effects);
+            return;
+        }
+        self.living.insert(id, Living::Starting(process));
         self.publish(started, effects);
         self.run_step(id, StepCall::Start { entry, input: input_envelope(payload) }, effects);
+    }
+
+    /// Begins a call of an idle process.
+    fn call(&mut self, id: ProcessId, entry: String, payload: &[u8], effects: &mut Vec<Effect>) {
+        match self.living.remove(&id) {
+            Some(Living::Idle(process)) => {
+                self.living.insert(id, Living::Stepping(process.call()));
+                self.run_step(id, StepCall::Start { entry, input: input_envelope(payload) }, effects);
+            }
+            // `admit` lets no other pass.
+            Some(other) => {
+                self.living.insert(id, other);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the end of a call: of the process, or only of this call of a resident one.
+    fn returned(
+        &mut self,
+        process: Process<Running<Stepping>>,
+        result: Result<Vec<u8>, (ExitReason, ErrorData)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let id = process.id;
+        if process.identity.life == Life::Once {
+            self.finish(id, Living::Stepping(process), result, effects);
+            return;
+        }
+        self.living.insert(id, Living::Idle(process.rest()));
+        let result = result.map_err(|(_, error)| error);
+        self.publish(EventKind::CallFinished { process: id, succeeded: result.is_ok() }, effects);
+        effects.push(Effect::Returned { process: id, result });
     }
 
     /// Asks for a step of a process that is not running one, or ends it when it has no fuel for one.
@@ -294,7 +373,7 @@ impl Kernel {
             Some(Living::Starting(process)) => process.running(),
             Some(Living::Stepping(process)) => process,
             // `admit` lets nothing else pass than the step of a process that was killed.
-            Some(other @ Living::Waiting(_)) => {
+            Some(other @ (Living::Waiting(_) | Living::Idle(_))) => {
                 self.living.insert(id, other);
                 return;
             }
@@ -312,7 +391,9 @@ impl Kernel {
         }
         let limits = process.identity.limits;
         match judge(report.outcome, limits.fuel, limits.output.minus(process.account.output)) {
-            Verdict::Finished(result) => self.finish(id, Living::Stepping(process), Ok(result), effects),
+            Verdict::Finished(result) => self.returned(process, Ok(result), effects),
+            Verdict::Refused(error) => self.returned(process, Err((ExitReason::Failed, error)), effects),
+            Verdict::Exited => self.finish(id, Living::Stepping(process), Ok(b"null".to_vec()), effects),
             Verdict::Failed(reason, error) => {
                 self.finish(id, Living::Stepping(process), Err((reason, error)), effects);
             }
@@ -473,6 +554,7 @@ impl Kernel {
                     self.late_steps.pop_first();
                 }
             }
+            Living::Idle(_) => {}
             Living::Waiting(process) => {
                 let request = process.awaited().request;
                 if self.performing.remove(&request).is_some() {
@@ -526,6 +608,10 @@ fn killed_message(reason: ExitReason) -> &'static str {
         ExitReason::Halted => "the guard halted the process",
         _ => "the process was killed",
     }
+}
+
+fn too_large(length: usize) -> KernelError {
+    KernelError::PayloadTooLarge { length: Bytes::of(length), limit: Bytes::of(MAX_MESSAGE_BYTES) }
 }
 
 fn is_tool_name(name: &str) -> bool {

@@ -13,14 +13,14 @@
 //! - An effect names a living process, but for [`Effect::Release`], [`Effect::Exited`] and events, which end one.
 //! - A process never uses more fuel than its limit, the processes of its tools included.
 //!
-//! A process goes from `Starting` to running, where it steps or waits for one request, to `Stopped` or `Error`.
+//! A process goes from `Starting` to running, where it steps, waits for one request or is idle, to `Stopped` or `Error`.
 //! The states are types (`process.rs`); transitions that do not exist do not compile.
 //!
 //! A host is a loop around it, here with a guest that echoes its input:
 //!
 //! ```
-//! use glasshouse_devices::{StepOutcome, StepReport};
-//! use glasshouse_kernel::{Effect, Exit, Input, Kernel, KernelConfig, KernelError, Limits, ModuleHash};
+//! use glasshouse_devices::{Setup, StepOutcome, StepReport};
+//! use glasshouse_kernel::{Effect, Exit, Input, Kernel, KernelConfig, KernelError, Life, Limits, ModuleHash};
 //!
 //! fn run(kernel: &mut Kernel, start: Input) -> Result<Option<Exit>, KernelError> {
 //!     let mut inputs = vec![start];
@@ -37,7 +37,7 @@
 //!                     inputs.push(Input::Completion { request, result: Ok(b"null".to_vec()) });
 //!                 }
 //!                 Effect::Exited { exit, .. } => return Ok(Some(exit)),
-//!                 Effect::Release { .. } | Effect::Publish(_) => {}
+//!                 _ => {}
 //!             }
 //!         }
 //!     }
@@ -51,6 +51,8 @@
 //!     payload: b"\"hello\"".to_vec(),
 //!     grants: vec![],
 //!     limits: Limits::default(),
+//!     setup: Setup::default(),
+//!     life: Life::Once,
 //! };
 //! let exit = run(&mut Kernel::new(KernelConfig::with_seed(7)), start)?;
 //! assert_eq!(exit.and_then(|exit| exit.result.ok()), Some(b"\"hello\"".to_vec()));
@@ -71,7 +73,7 @@ mod seed;
 mod summary;
 pub mod trace;
 
-use glasshouse_devices::{StepCall, StepReport};
+use glasshouse_devices::{DeviceInput, Setup, StepCall, StepReport};
 use glasshouse_protocol::ErrorData;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +116,33 @@ pub enum Input {
         grants: Vec<Capability>,
         /// How much it may use.
         limits: Limits,
+        /// What its devices start with.
+        setup: Setup,
+        /// When it ends by itself.
+        life: Life,
+    },
+    /// Call a function of a resident process that is idle; answered with [`Effect::Returned`].
+    Call {
+        /// Which one.
+        process: ProcessId,
+        /// The exported function.
+        entry: String,
+        /// The argument as JSON; [`MAX_MESSAGE_BYTES`] at most.
+        payload: Vec<u8>,
+    },
+    /// Act on the devices of a process that runs no step.
+    Device {
+        /// Which one.
+        process: ProcessId,
+        /// The act.
+        input: DeviceInput,
+    },
+    /// Give a process more fuel than it had.
+    Refuel {
+        /// Which one.
+        process: ProcessId,
+        /// How much more.
+        fuel: Fuel,
     },
     /// A step that an [`Effect::RunStep`] asked for is done. For a process that has ended meanwhile it is ignored.
     StepFinished {
@@ -138,6 +167,17 @@ pub enum Input {
     },
 }
 
+/// When a process ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Life {
+    /// When its entry has returned.
+    #[default]
+    Once,
+    /// Never: between calls it is idle. An entry that returns an error fails that call only; a trap ends the process.
+    /// With an empty entry it is idle from the start.
+    Resident,
+}
+
 /// What the host has to do. The order of the variants is part of the trace format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
@@ -157,6 +197,33 @@ pub enum Effect {
         clock_nanoseconds: u64,
         /// The seed of the process's random stream; the same in all steps of a process.
         random_seed: [u8; 32],
+    },
+    /// Make the process's instance and its devices now. Without it, its first step makes them, with nothing set up.
+    Prepare {
+        /// Which one.
+        process: ProcessId,
+        /// The module of its instance.
+        module: ModuleHash,
+        /// The most linear memory of the instance, in bytes.
+        memory_bytes: u64,
+        /// The seed of the process's random stream.
+        random_seed: [u8; 32],
+        /// What its devices start with.
+        setup: Setup,
+    },
+    /// Act on a process's devices.
+    Device {
+        /// Whose.
+        process: ProcessId,
+        /// The act.
+        input: DeviceInput,
+    },
+    /// A call of a resident process is done; it is idle.
+    Returned {
+        /// Which one.
+        process: ProcessId,
+        /// The result as JSON.
+        result: Result<Vec<u8>, ErrorData>,
     },
     /// Ask a service; give its answer with [`Input::Completion`], once.
     Perform {

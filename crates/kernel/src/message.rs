@@ -13,6 +13,10 @@ pub(crate) enum Verdict {
     Asks(Vec<u8>),
     /// The process has a result.
     Finished(Vec<u8>),
+    /// The call has failed: the process says so.
+    Refused(ErrorData),
+    /// The process ended itself.
+    Exited,
     /// The process is over, without one.
     Failed(ExitReason, ErrorData),
 }
@@ -24,7 +28,7 @@ pub(crate) fn judge(outcome: StepOutcome, fuel_limit: Fuel, output_left: Bytes) 
         StepOutcome::Trapped { kind: TrapKind::OutOfFuel, .. } => {
             Verdict::Failed(ExitReason::OutOfFuel, out_of_fuel(fuel_limit))
         }
-        StepOutcome::Exited { code: 0 } => Verdict::Finished(b"null".to_vec()),
+        StepOutcome::Exited { code: 0 } => Verdict::Exited,
         StepOutcome::Exited { code } => Verdict::Failed(
             ExitReason::Exited(code.cast_signed()),
             ErrorData::new("exit_code", format!("the process exited with code {code}")),
@@ -76,7 +80,7 @@ fn read_envelope(bytes: &[u8], output_left: Bytes) -> Verdict {
             Err(error) => failed("malformed_result", format!("the process's result is not JSON: {error}")),
         },
         (false, true) => match serde_json::from_slice::<ErrorData>(&message.content) {
-            Ok(error) => Verdict::Failed(ExitReason::Failed, error),
+            Ok(error) => Verdict::Refused(error),
             Err(error) => {
                 failed("malformed_error", format!("the process returned a malformed error: {error}"))
             }

@@ -7,11 +7,13 @@
 //!                                      │ request   ▲ answer               Process<Failed>  (the state Error)
 //!                                      ▼           │                          ▲
 //!                                 Process<Running<Waiting>> ──────────────────┘ kill, out of fuel
+//!
+//!  a resident one: Process<Running<Stepping>> ── result ──▶ Process<Running<Idle>> ── call ──▶ Process<Running<Stepping>>
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Capability, Exit, Fuel, Limits, ModuleHash, ProcessId, RequestId};
+use crate::{Bytes, Capability, Exit, Fuel, Life, Limits, ModuleHash, ProcessId, RequestId};
 
 /// A process in state `S`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +32,7 @@ pub(crate) struct Identity {
     pub(crate) caller: Option<Caller>,
     pub(crate) grants: Vec<Capability>,
     pub(crate) limits: Limits,
+    pub(crate) life: Life,
 }
 
 /// Who waits for the process's exit, in which request.
@@ -70,6 +73,10 @@ pub(crate) struct Waiting {
     pub(crate) on: Awaited,
 }
 
+/// No call is going on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Idle(());
+
 /// What a process waits for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Awaited {
@@ -99,6 +106,7 @@ pub(crate) enum Living {
     Starting(Process<Starting>),
     Stepping(Process<Running<Stepping>>),
     Waiting(Process<Running<Waiting>>),
+    Idle(Process<Running<Idle>>),
 }
 
 /// A process that is over.
@@ -138,6 +146,11 @@ impl Process<Starting> {
         Self { id, identity, account, state: Starting(()) }
     }
 
+    /// It begins without a call.
+    pub(crate) fn idle(self) -> Process<Running<Idle>> {
+        self.into_state(Running { activity: Idle(()) })
+    }
+
     /// The first step was reported.
     pub(crate) fn running(self) -> Process<Running<Stepping>> {
         self.into_state(Running { activity: Stepping(()) })
@@ -148,6 +161,20 @@ impl Process<Running<Stepping>> {
     /// The step asked for something.
     pub(crate) fn wait(self, request: RequestId, on: Awaited) -> Process<Running<Waiting>> {
         self.into_state(Running { activity: Waiting { request, on } })
+    }
+}
+
+impl Process<Running<Stepping>> {
+    /// The call is done, and the process stays.
+    pub(crate) fn rest(self) -> Process<Running<Idle>> {
+        self.into_state(Running { activity: Idle(()) })
+    }
+}
+
+impl Process<Running<Idle>> {
+    /// The next call begins.
+    pub(crate) fn call(self) -> Process<Running<Stepping>> {
+        self.into_state(Running { activity: Stepping(()) })
     }
 }
 
@@ -169,6 +196,16 @@ impl Living {
             Self::Starting(process) => &process.identity,
             Self::Stepping(process) => &process.identity,
             Self::Waiting(process) => &process.identity,
+            Self::Idle(process) => &process.identity,
+        }
+    }
+
+    pub(crate) fn limits_mut(&mut self) -> &mut Limits {
+        match self {
+            Self::Starting(process) => &mut process.identity.limits,
+            Self::Stepping(process) => &mut process.identity.limits,
+            Self::Waiting(process) => &mut process.identity.limits,
+            Self::Idle(process) => &mut process.identity.limits,
         }
     }
 
@@ -177,6 +214,7 @@ impl Living {
             Self::Starting(process) => &process.account,
             Self::Stepping(process) => &process.account,
             Self::Waiting(process) => &process.account,
+            Self::Idle(process) => &process.account,
         }
     }
 
@@ -185,6 +223,7 @@ impl Living {
             Self::Starting(process) => &mut process.account,
             Self::Stepping(process) => &mut process.account,
             Self::Waiting(process) => &mut process.account,
+            Self::Idle(process) => &mut process.account,
         }
     }
 
@@ -193,6 +232,7 @@ impl Living {
             Self::Starting(process) => process.fuel_used(),
             Self::Stepping(process) => process.fuel_used(),
             Self::Waiting(process) => process.fuel_used(),
+            Self::Idle(process) => process.fuel_used(),
         }
     }
 
@@ -203,7 +243,7 @@ impl Living {
                 Awaited::GuestTool { child, .. } => Some(child),
                 Awaited::Service(_) | Awaited::ServiceTool { .. } => None,
             },
-            Self::Starting(_) | Self::Stepping(_) => None,
+            Self::Starting(_) | Self::Stepping(_) | Self::Idle(_) => None,
         }
     }
 
@@ -212,6 +252,7 @@ impl Living {
             Self::Starting(process) => process.end(exit),
             Self::Stepping(process) => process.end(exit),
             Self::Waiting(process) => process.end(exit),
+            Self::Idle(process) => process.end(exit),
         }
     }
 }

@@ -3,7 +3,7 @@
 use glasshouse_protocol::{ErrorData, Request, services};
 
 use crate::{
-    Capability, Effect, EventKind, ExitReason, Fuel, Kernel, Limits, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
+    Capability, Effect, EventKind, ExitReason, Fuel, Kernel, Life, Limits, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
     ModuleHash, RequestId, ToolTarget,
     message::{bad_request, requested_service},
     process::{Awaited, Caller, Identity, Living, Process, Running, Stepping},
@@ -154,6 +154,7 @@ impl Kernel {
             caller: Some(Caller { process: id, request }),
             grants,
             limits,
+            life: Life::Once,
         };
         self.living.insert(id, Living::Waiting(caller.wait(request, Awaited::GuestTool { name, child })));
         self.start(child, identity, entry, arguments, effects);

@@ -19,6 +19,8 @@ pub enum ProcessState {
         /// The service, or `tool.` and the tool's name.
         service: String,
     },
+    /// A resident process between two calls.
+    Idle,
     /// It ended as it should, or by somebody's will.
     Stopped(Exit),
     /// It ended because something went wrong.
@@ -51,6 +53,7 @@ impl ProcessSummary {
         let state = match process {
             Living::Starting(_) => ProcessState::Starting,
             Living::Stepping(_) => ProcessState::Stepping,
+            Living::Idle(_) => ProcessState::Idle,
             Living::Waiting(process) => {
                 let awaited = process.awaited();
                 let service = match &awaited.on {

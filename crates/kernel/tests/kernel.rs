@@ -2,11 +2,11 @@
 
 mod support;
 
-use glasshouse_devices::{StepCall, StepOutcome, StepReport, TrapKind};
+use glasshouse_devices::{Setup, StepCall, StepOutcome, StepReport, TrapKind};
 use glasshouse_envelope::{Encoder, Envelope, Flags};
 use glasshouse_kernel::{
-    Bytes, Capability, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, KernelError, Limits,
-    MAX_MESSAGE_BYTES, ProcessId, ProcessState, RequestId, Ticks, ToolTarget,
+    Bytes, Capability, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, KernelError, Life,
+    Limits, MAX_MESSAGE_BYTES, ProcessId, ProcessState, RequestId, Ticks, ToolTarget,
 };
 use glasshouse_protocol::ErrorData;
 use support::*;
@@ -353,6 +353,8 @@ fn an_illegal_input_is_refused_and_changes_nothing() {
         payload: vec![0; MAX_MESSAGE_BYTES + 1],
         grants: vec![],
         limits: limits(),
+        setup: Setup::default(),
+        life: Life::Once,
     };
     let tool_named =
         |name: &str| Input::RegisterTool { name: name.into(), target: ToolTarget::Service("a.b".into()) };

@@ -7,11 +7,11 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use glasshouse_devices::{LogLine, StepOutcome, StepReport, TrapKind};
+use glasshouse_devices::{DeviceInput, LogLine, StepOutcome, StepReport, TrapKind};
 use glasshouse_envelope::Flags;
 use glasshouse_kernel::{
-    Bytes, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, Limits, ProcessId, ProcessState,
-    RequestId, Ticks, ToolTarget,
+    Bytes, Effect, EventKind, ExitReason, Fuel, Input, Kernel, KernelConfig, Life, Limits, ProcessId,
+    ProcessState, RequestId, Ticks, ToolTarget,
     replay::{ModelAnswers, Next, Replay},
     trace::{Frame, TraceHeader, TraceReader, TraceWriter},
 };
@@ -44,6 +44,8 @@ struct World {
     done: Vec<Open>,
     processes: BTreeMap<ProcessId, Seen>,
     living: BTreeSet<ProcessId>,
+    /// Resident ones between two calls.
+    idle: BTreeSet<ProcessId>,
     requests: BTreeSet<RequestId>,
     fuel_of_root: BTreeMap<ProcessId, u64>,
     exited: BTreeSet<ProcessId>,
@@ -70,6 +72,7 @@ impl World {
             done: Vec::new(),
             processes: BTreeMap::new(),
             living: BTreeSet::new(),
+            idle: BTreeSet::new(),
             requests: BTreeSet::new(),
             fuel_of_root: BTreeMap::new(),
             exited: BTreeSet::new(),
@@ -155,12 +158,25 @@ impl World {
                 let seen = self.processes.get_mut(process).unwrap();
                 assert!(!std::mem::replace(&mut seen.released, true), "process {process} is released twice");
                 self.living.remove(process);
+                self.idle.remove(process);
             }
             Effect::Exited { process, exit } => {
                 assert!(self.processes[process].released && self.processes[process].parent.is_none());
                 assert!(self.exited.insert(*process), "process {process} exits twice");
                 assert_eq!(exit.code, exit.reason.exit_code());
                 assert!(exit.fuel_used <= ROOT_FUEL);
+            }
+            Effect::Prepare { process, .. } => {
+                // It comes before all else of its process.
+                assert!(!self.processes.contains_key(process), "process {process} is prepared late");
+            }
+            Effect::Device { process, .. } => {
+                assert!(!self.processes[process].released, "an act on process {process}, which has ended");
+                self.assert_idle(*process);
+            }
+            Effect::Returned { process, .. } => {
+                self.assert_idle(*process);
+                assert!(self.idle.insert(*process), "process {process} returns twice");
             }
             Effect::Publish(event) => {
                 assert_eq!(event.sequence, self.next_event);
@@ -195,6 +211,7 @@ impl World {
             0 | 1 => self.spawn(),
             2 => self.kill(),
             3 => self.misbehave(),
+            4 | 5 => self.call(),
             _ if self.open.is_empty() => self.spawn(),
             _ => self.perform_one(),
         }
@@ -203,11 +220,32 @@ impl World {
     fn spawn(&mut self) {
         let grants =
             vec![service("model"), tool("leaf"), tool("nested"), tool("remote"), tool("unregistered")];
-        let input = spawn(grants, Limits { fuel: Fuel(ROOT_FUEL), requests: 30, children: 10, ..limits() });
+        let mut input =
+            spawn(grants, Limits { fuel: Fuel(ROOT_FUEL), requests: 30, children: 10, ..limits() });
+        let resident = self.one_in(3);
+        if let (Input::Spawn { life, .. }, true) = (&mut input, resident) {
+            *life = Life::Resident;
+        }
         if self.living.len() == PROCESSES as usize {
             self.feed_illegal(input);
         } else {
             self.feed(input);
+        }
+    }
+
+    /// Calls a resident process that is idle, and acts on its devices before; one that is not idle refuses.
+    fn call(&mut self) {
+        let Some(process) =
+            self.living.iter().nth(self.random.next_u64() as usize % PROCESSES as usize).copied()
+        else {
+            return;
+        };
+        let call = Input::Call { process, entry: "run".into(), payload: b"{}".to_vec() };
+        if self.idle.remove(&process) {
+            self.feed(Input::Device { process, input: DeviceInput::Stdin(b"line\n".to_vec()) });
+            self.feed(call);
+        } else {
+            self.feed_illegal(call);
         }
     }
 

@@ -4,13 +4,19 @@
 //!   two loops over it: one takes what is next from the world, the other from a log.
 //! - [`Recorder`]: sees every input before it is applied and every effect before it is performed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
-use glasshouse_devices::{Context, StepCall};
-use glasshouse_engine::{HostMachine, Instance, InstanceLimits, Machine};
-use glasshouse_kernel::{
-    Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, RequestId,
+use glasshouse_devices::{
+    Context, DeviceInput, Host, MemoryDevice, ProcessMemory, Setup, StepCall, StepOutcome, StepReport,
+    TrapKind,
 };
+use glasshouse_engine::{
+    HostMachine, Instance, InstanceLimits, Interrupt, Interruption, Machine, Snapshot, StepLimits,
+};
+use glasshouse_kernel::{
+    Capability, Effect, Exit, Input, Kernel, KernelConfig, ModuleHash, ProcessId, ProcessSummary, RequestId,
+};
+use glasshouse_protocol::ErrorData;
 
 use crate::{Modules, Observer, RuntimeError, services::ServiceCall};
 
@@ -68,10 +74,30 @@ impl Task {
     }
 }
 
+/// What the kernel asked to be done to a process before its next step.
+enum Preparation {
+    Start { module: ModuleHash, memory_bytes: u64, random_seed: [u8; 32], setup: Setup },
+    Act(DeviceInput),
+}
+
+/// How a call of a resident process ended.
+pub(crate) type Returned = (ProcessId, Result<Vec<u8>, ErrorData>);
+
 /// One process's instance and devices.
 struct Live {
     instance: <HostMachine as Machine>::Instance,
     context: Context,
+}
+
+impl Live {
+    /// Acts on the devices, or on the memory.
+    fn act(&mut self, input: DeviceInput) -> Result<(), RuntimeError> {
+        if let DeviceInput::WriteMemory { offset, bytes } = &input {
+            let mut memory = MemoryDevice::new(self.instance.memory(), |_| ());
+            memory.write(*offset, bytes)?;
+        }
+        Ok(self.context.act(input)?)
+    }
 }
 
 /// One run.
@@ -80,8 +106,19 @@ pub(crate) struct Driver {
     live: BTreeMap<ProcessId, Live>,
     /// In the order in which the kernel asked.
     tasks: VecDeque<Task>,
+    /// By process, in the order in which the kernel asked; done right before whatever comes next of the process.
+    preparations: BTreeMap<ProcessId, Vec<Preparation>>,
+    /// The devices of the process that ended last.
+    last: Option<(ProcessId, Context)>,
     released: Vec<ProcessId>,
+    returned: Vec<Returned>,
     exits: Vec<Exit>,
+    /// What can stop steps from outside.
+    interrupt: Interrupt,
+    /// Who contributes to the first process that is prepared.
+    host: Option<Box<dyn Host + Send>>,
+    /// Whether what the host answers is kept for the log.
+    keep_answers: bool,
 }
 
 impl Driver {
@@ -90,9 +127,74 @@ impl Driver {
             kernel: Kernel::new(configuration),
             live: BTreeMap::new(),
             tasks: VecDeque::new(),
+            preparations: BTreeMap::new(),
+            last: None,
             released: Vec::new(),
+            returned: Vec::new(),
             exits: Vec::new(),
+            interrupt: Interrupt::Never,
+            host: None,
+            keep_answers: true,
         }
+    }
+
+    /// The same, with steps that can be stopped from outside.
+    pub(crate) fn interrupted_by(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// The same, with a host for the first process that is prepared.
+    pub(crate) fn with_host(self, host: Option<Box<dyn Host + Send>>, keep_answers: bool) -> Self {
+        Self { host, keep_answers, ..self }
+    }
+
+    /// A kernel with one process that goes on where it was.
+    pub(crate) fn going_on(
+        kernel: Kernel,
+        process: ProcessId,
+        instance: <HostMachine as Machine>::Instance,
+        context: Context,
+    ) -> Self {
+        let mut driver = Self::new(kernel.config());
+        driver.kernel = kernel;
+        driver.live.insert(process, Live { instance, context });
+        driver
+    }
+
+    /// The kernel.
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// What a living process's instance is, and its devices.
+    pub(crate) fn snapshot(
+        &mut self,
+        process: ProcessId,
+    ) -> Result<Option<(Snapshot<<HostMachine as Machine>::Image>, &Context)>, RuntimeError> {
+        let Some(live) = self.live.get_mut(&process) else { return Ok(None) };
+        Ok(Some((live.instance.snapshot()?, &live.context)))
+    }
+
+    /// A living process's linear memory.
+    pub(crate) fn memory(&mut self, process: ProcessId) -> Option<&mut dyn ProcessMemory> {
+        self.live.get_mut(&process).map(|live| live.instance.memory())
+    }
+
+    /// What a process is doing.
+    pub(crate) fn summary(&self, process: ProcessId) -> Option<ProcessSummary> {
+        self.kernel.processes().find(|summary| summary.id == process)
+    }
+
+    /// The devices of a process that lives, or that ended last.
+    pub(crate) fn context(&self, process: ProcessId) -> Option<&Context> {
+        let last = self.last.as_ref().filter(|(ended, _)| *ended == process).map(|(_, context)| context);
+        self.live.get(&process).map(|live| &live.context).or(last)
+    }
+
+    /// The devices of a process that lives, or that ended last.
+    pub(crate) fn context_mut(&mut self, process: ProcessId) -> Option<&mut Context> {
+        let last = self.last.as_mut().filter(|(ended, _)| *ended == process).map(|(_, context)| context);
+        self.live.get_mut(&process).map(|live| &mut live.context).or(last)
     }
 
     /// Applies an input; what it asks for waits among the tasks.
@@ -109,10 +211,21 @@ impl Driver {
                 Effect::Publish(event) => observer.event(&event),
                 Effect::Exited { exit, .. } => self.exits.push(exit),
                 Effect::Release { process } => {
-                    self.live.remove(&process);
+                    if let Some(live) = self.live.remove(&process) {
+                        self.last = Some((process, live.context));
+                    }
+                    self.preparations.remove(&process);
                     self.tasks.retain(|task| task.process() != process);
                     self.released.push(process);
                 }
+                Effect::Prepare { process, module, memory_bytes, random_seed, setup } => {
+                    let start = Preparation::Start { module, memory_bytes, random_seed, setup };
+                    self.preparations.entry(process).or_default().push(start);
+                }
+                Effect::Device { process, input } => {
+                    self.preparations.entry(process).or_default().push(Preparation::Act(input));
+                }
+                Effect::Returned { process, result } => self.returned.push((process, result)),
                 Effect::RunStep {
                     process,
                     module,
@@ -172,6 +285,35 @@ impl Driver {
         std::mem::take(&mut self.exits)
     }
 
+    /// Calls of resident processes that are done.
+    pub(crate) fn take_returned(&mut self) -> Vec<Returned> {
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Runs a step of one of `modules` as it was recorded: the host's answers, and where it was interrupted, are those of
+    /// the recording.
+    pub(crate) fn run_step_again(
+        &mut self,
+        task: StepTask,
+        modules: &Modules<HostMachine>,
+        recorded: &StepReport,
+    ) -> Result<Input, RuntimeError> {
+        self.prepare(task.process, modules)?;
+        if let Some(live) = self.live.get_mut(&task.process) {
+            live.context.replay(recorded.devices.answers.clone());
+        }
+        self.interrupt = match &recorded.outcome {
+            StepOutcome::Trapped { kind: TrapKind::Interrupted, .. } => {
+                Interrupt::At(recorded.fuel_used, Interruption::Asked)
+            }
+            StepOutcome::Trapped { kind: TrapKind::Deadline, .. } => {
+                Interrupt::At(recorded.fuel_used, Interruption::Deadline)
+            }
+            _ => Interrupt::Never,
+        };
+        self.run_step(task, modules)
+    }
+
     /// Runs a step of one of `modules`: the input that reports it.
     pub(crate) fn run_step(
         &mut self,
@@ -179,23 +321,57 @@ impl Driver {
         modules: &Modules<HostMachine>,
     ) -> Result<Input, RuntimeError> {
         let process = task.process;
+        self.prepare(process, modules)?;
         let live = match self.live.entry(process) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let (name, module) = modules.compiled(&task.module)?;
-                let limits = InstanceLimits { memory_bytes: task.memory_bytes, ..InstanceLimits::default() };
-                let instance = modules
-                    .machine()
-                    .instantiate(module, limits)
-                    .map_err(|source| RuntimeError::Module { name: name.to_owned(), source })?;
-                entry.insert(Live {
-                    instance,
-                    context: Context::new(task.clock_nanoseconds, task.random_seed),
-                })
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let instance = instantiate(modules, &task.module, task.memory_bytes)?;
+                let context = Context::new(task.clock_nanoseconds, task.random_seed);
+                entry.insert(Live { instance, context })
             }
         };
         live.context.set_clock(task.clock_nanoseconds);
-        let report = live.instance.step(&task.call, &mut live.context, task.fuel);
+        let limits = StepLimits::new(task.fuel).interrupted_by(self.interrupt.clone());
+        let report = live.instance.step(&task.call, &mut live.context, limits);
         Ok(Input::StepFinished { process, report })
     }
+
+    /// Does what the kernel asked to be done to a process before its next step.
+    pub(crate) fn prepare(
+        &mut self,
+        process: ProcessId,
+        modules: &Modules<HostMachine>,
+    ) -> Result<(), RuntimeError> {
+        for preparation in self.preparations.remove(&process).unwrap_or_default() {
+            match preparation {
+                Preparation::Start { module, memory_bytes, random_seed, setup } => {
+                    let instance = instantiate(modules, &module, memory_bytes)?;
+                    let mut context = Context::new(0, random_seed);
+                    context.set_up(setup)?;
+                    context.keep_answers(self.keep_answers);
+                    if let Some(host) = self.host.take() {
+                        context.attach(host);
+                    }
+                    self.live.insert(process, Live { instance, context });
+                }
+                Preparation::Act(input) => {
+                    if let Some(live) = self.live.get_mut(&process) {
+                        live.act(input)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn instantiate(
+    modules: &Modules<HostMachine>,
+    module: &ModuleHash,
+    memory_bytes: u64,
+) -> Result<<HostMachine as Machine>::Instance, RuntimeError> {
+    let (name, module) = modules.compiled(module)?;
+    let limits = InstanceLimits { memory_bytes, ..InstanceLimits::default() };
+    let instance = modules.machine().instantiate(&module, limits);
+    instance.map_err(|source| RuntimeError::Module { name: name.to_owned(), source })
 }

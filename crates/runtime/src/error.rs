@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use glasshouse_engine::ModuleError;
+use glasshouse_devices::{ActError, MemoryError as MemoryAccessError};
+use glasshouse_engine::{ModuleError, SnapshotError};
 use glasshouse_kernel::{KernelError, ModuleHash, replay::Difference, trace::TraceError};
 use glasshouse_llm::LlmError;
 use glasshouse_memory::MemoryError;
@@ -60,6 +61,21 @@ pub enum RuntimeError {
     /// The kernel refused an input: the driver and the kernel disagree.
     #[error("the kernel refused an input: {0}")]
     Kernel(#[from] KernelError),
+    /// An act on a process's devices is not possible.
+    #[error("the process's devices refuse it: {0}")]
+    Device(#[from] ActError),
+    /// A process cannot be snapshotted, or not be restored.
+    #[error("the process's state: {0}")]
+    Snapshot(#[from] SnapshotError),
+    /// A saved process cannot be taken up.
+    #[error("the saved process cannot be taken up: {reason}")]
+    SavedProcess {
+        /// Why.
+        reason: String,
+    },
+    /// An access to a process's memory is not possible.
+    #[error("the process's memory: {0}")]
+    ProcessMemory(#[from] MemoryAccessError),
     /// The event log cannot be written.
     #[error("the event log cannot be written: {0}")]
     TraceWrite(#[source] std::io::Error),
@@ -89,6 +105,14 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
+    /// Nothing is left to do, and the process has not ended.
+    pub(crate) fn stuck() -> Self {
+        Self::Process {
+            code: "no_exit".to_owned(),
+            message: "the process waits for something that never comes".to_owned(),
+        }
+    }
+
     /// A stable code for programs.
     pub fn code(&self) -> &str {
         match self {
@@ -100,6 +124,10 @@ impl RuntimeError {
             Self::Model(error) => error.code(),
             Self::Memory(error) => error.code(),
             Self::Kernel(_) => "kernel",
+            Self::Device(_) => "device",
+            Self::Snapshot(_) => "snapshot",
+            Self::SavedProcess { .. } => "saved_process",
+            Self::ProcessMemory(_) => "process_memory",
             Self::TraceWrite(_) => "trace_write",
             Self::Trace(_) => "trace_damaged",
             Self::OtherModel { .. } => "other_model",

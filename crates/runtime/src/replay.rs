@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use glasshouse_engine::HostMachine;
+use glasshouse_engine::{HostConfig, HostMachine};
 use glasshouse_kernel::{
     Effect, Input, RequestId,
     replay::{ModelAnswers, Next, Replay},
@@ -27,6 +27,8 @@ pub struct ReplayOptions {
     pub trust_model: bool,
     /// Modules of the run that are not built in: a name for people, and the bytes.
     pub modules: Vec<(String, Vec<u8>)>,
+    /// How the engine is set up.
+    pub engine: HostConfig,
 }
 
 /// What was compared and found identical.
@@ -69,7 +71,8 @@ pub fn replay(
     let (header, frames) = TraceReader::open(log)?;
     let frames = frames.collect::<Result<Vec<_>, _>>()?;
 
-    let mut modules = Modules::new(HostMachine::new().map_err(RuntimeError::Engine)?);
+    let machine = HostMachine::with_config(options.engine.clone()).map_err(RuntimeError::Engine)?;
+    let mut modules = Modules::new(machine);
     modules.add_builtin();
     for (name, bytes) in &options.modules {
         modules.add(name, bytes);
@@ -101,9 +104,9 @@ pub fn replay(
                 }
                 Some(input)
             }
-            Next::Step { process, .. } => {
+            Next::Step { process, recorded } => {
                 match driver.take_task(|task| matches!(task, Task::Step(step) if step.process == process)) {
-                    Some(Task::Step(step)) => Some(driver.run_step(step, &modules)?),
+                    Some(Task::Step(step)) => Some(driver.run_step_again(step, &modules, recorded)?),
                     _ => None,
                 }
             }

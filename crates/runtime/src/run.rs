@@ -2,9 +2,12 @@
 //!
 //! - [`Run`]: a run in progress. [`crate::Runtime::advance`] does its next piece of work.
 
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use glasshouse_engine::HostMachine;
+use glasshouse_engine::{HostMachine, Interrupt};
 use glasshouse_kernel::{Exit, ExitReason, Input, KernelConfig, RequestId};
 
 use crate::{
@@ -27,11 +30,13 @@ impl<'t> Run<'t> {
     /// Applies the inputs that begin a run.
     pub(crate) fn start(
         configuration: KernelConfig,
+        stop: Arc<AtomicBool>,
         start: Vec<Input>,
         recorder: Box<dyn Recorder + 't>,
         observer: &mut dyn Observer,
     ) -> Result<Self, RuntimeError> {
-        let mut run = Self { driver: Driver::new(configuration), recorder, generating: None, stopped: false };
+        let driver = Driver::new(configuration).interrupted_by(Interrupt::flag(stop));
+        let mut run = Self { driver, recorder, generating: None, stopped: false };
         for input in start {
             run.driver.apply(input, &mut *run.recorder, observer)?;
         }
@@ -67,10 +72,7 @@ impl<'t> Run<'t> {
                 None => {
                     self.recorder.finish()?;
                     let exit = self.driver.take_exits().into_iter().next();
-                    return exit.map(Some).ok_or_else(|| RuntimeError::Process {
-                        code: "no_exit".to_owned(),
-                        message: "the process waits for something that never comes".to_owned(),
-                    });
+                    return exit.map(Some).ok_or_else(RuntimeError::stuck);
                 }
                 Some(Task::Step(task)) => self.driver.run_step(task, modules)?,
                 Some(Task::Request(task)) => match services.perform(&task.call()) {

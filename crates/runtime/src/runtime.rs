@@ -6,8 +6,11 @@ use std::{
 };
 
 use glasshouse_agent::{AgentOutcome, AgentRequest};
-use glasshouse_engine::{HostMachine, describe_tools};
-use glasshouse_kernel::{Bytes, Capability, Exit, Fuel, Input, KernelConfig, Limits, ModuleHash, ToolTarget};
+use glasshouse_devices::Setup;
+use glasshouse_engine::{HostConfig, HostMachine, describe_tools};
+use glasshouse_kernel::{
+    Bytes, Capability, Exit, Fuel, Input, KernelConfig, Life, Limits, ModuleHash, ToolTarget,
+};
 use glasshouse_memory::MemoryStore;
 use glasshouse_protocol::{Sampling, ToolDescription, services};
 
@@ -36,12 +39,16 @@ pub struct RuntimeOptions {
     pub tools: Vec<(String, Vec<u8>)>,
     /// The agent to run instead of the default one.
     pub agent: Option<(String, Vec<u8>)>,
+    /// How the engine is set up.
+    pub engine: HostConfig,
 }
 
 /// What a run may spend unless it is told otherwise: the same on every host.
 pub mod defaults {
     /// Fuel of each process: about one unit for each WebAssembly instruction; some seconds of computation.
     pub const FUEL: u64 = 1_000_000_000;
+    /// Fuel of a program that a person runs: minutes of computation.
+    pub const PROGRAM_FUEL: u64 = 100_000_000_000;
     /// Memory of each process, in MiB.
     pub const MEMORY_MEBIBYTES: u32 = 64;
     /// Steps of the agent.
@@ -135,7 +142,8 @@ impl Runtime {
     /// # Errors
     /// Whatever of it cannot be had; nothing has run then.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let mut modules = Modules::new(HostMachine::new().map_err(RuntimeError::Engine)?);
+        let machine = HostMachine::with_config(options.engine).map_err(RuntimeError::Engine)?;
+        let mut modules = Modules::new(machine);
         let mut tools = Vec::new();
         for (name, bytes) in builtin::TOOLS {
             add_tools(&mut modules, &mut tools, name, bytes)?;
@@ -240,6 +248,8 @@ impl Runtime {
             payload: json(&request)?,
             grants,
             limits: options.run.limits,
+            setup: Setup::default(),
+            life: Life::Once,
         });
         self.begin(options.run, start, trace, observer)
     }
@@ -263,6 +273,8 @@ impl Runtime {
             payload: options.payload.to_vec(),
             grants: Vec::new(),
             limits: options.run.limits,
+            setup: Setup::default(),
+            life: Life::Once,
         };
         let mut run = self.begin(options.run, vec![spawn], trace, observer)?;
         succeeded(self.finish(&mut run, observer)?)
@@ -311,7 +323,7 @@ impl Runtime {
                 Box::new(TraceFile::new(file, &header)?)
             }
         };
-        Run::start(configuration, start, recorder, observer)
+        Run::start(configuration, self.stop_flag(), start, recorder, observer)
     }
 
     fn granted_tools(&self) -> impl Iterator<Item = &Tool> {

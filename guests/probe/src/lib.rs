@@ -11,6 +11,7 @@
 //! | `grow` | takes memory until there is none |
 //! | `overflow` | recurses until the stack ends |
 //! | `crash` | panics |
+//! | `crash_twice` | panics while the message of its panic is being written |
 //! | `malformed` | returns the place of bytes that are no envelope |
 //! | `out_of_bounds` | returns a place outside of its memory |
 
@@ -107,4 +108,15 @@ pub async fn crash(_: Value) -> Result<Value, ErrorData> {
     panic!("as asked")
 }
 
-entry!(echo, refuse, ask, devices, count, spin, grow, overflow, crash);
+/// Panics while the message of its panic is being written.
+pub async fn crash_twice(_: Value) -> Result<Value, ErrorData> {
+    struct Unwritable;
+    impl std::fmt::Display for Unwritable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("again")
+        }
+    }
+    panic!("{Unwritable}")
+}
+
+entry!(echo, refuse, ask, devices, count, spin, grow, overflow, crash, crash_twice);

@@ -17,7 +17,7 @@ use glasshouse_runtime::{
 
 use crate::{
     arguments::{AskArguments, SamplingArguments},
-    commands::{create_trace, model_source, read_module, threads},
+    commands::{create_trace, engine_config, model_source, read_module, threads},
     progress,
     screen::{Format, Screen},
 };
@@ -45,6 +45,7 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
         memory,
         tools: arguments.tool.iter().map(|path| read_module(path)).collect::<Result<_>>()?,
         agent: arguments.agent.as_deref().map(read_module).transpose()?,
+        engine: engine_config(),
     };
     let loading = progress::spinner("loading the model");
     let mut runtime = Runtime::new(options)?;

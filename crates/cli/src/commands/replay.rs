@@ -7,7 +7,7 @@ use glasshouse_runtime::{ModelSource, ReplayOptions, Unobserved, replay};
 
 use crate::{
     arguments::ReplayArguments,
-    commands::{model_source, read, read_module, threads},
+    commands::{engine_config, model_source, read, read_module, threads},
     progress,
 };
 
@@ -19,6 +19,7 @@ pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
         threads: threads(arguments.model.threads),
         trust_model: arguments.trust_model,
         modules: arguments.module.iter().map(|path| read_module(path)).collect::<Result<_>>()?,
+        engine: engine_config(),
     };
     let spinner = progress::spinner("replaying");
     let report = replay(&log, options, &mut Unobserved);

@@ -5,33 +5,42 @@
 //!
 //! The imports are WebAssembly functions of a small module made here, one for each function of the table, of exactly its
 //! type. Such a function puts its arguments into that module's memory and calls one JavaScript function with its number.
+//! The hook for checkpoints is another function of that module.
 
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    string::String,
     vec::Vec,
 };
 
-use glasshouse_devices::{Call, Context, Guest, HostFunction, Stop, ValueType};
-use js_sys::{DataView, Object, Reflect, Uint8Array, WebAssembly};
+use glasshouse_devices::{Call, Context, Guest, HOST_MODULE, HostFunction, Stop, ValueType};
+use js_sys::{DataView, Function as Callable, Object, Reflect, Uint8Array, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_encoder::{
     CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, MemArg,
-    MemorySection, MemoryType, Module, TypeSection, ValType,
+    MemArgTarget, MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
 use super::bindings::{self, Bytes, Memory};
 use crate::{
     abi::{self, Account},
+    budget::Budget,
     trap::StepTrap,
 };
 
 /// The imports of every guest. The function behind them lives as long as the machine and all of its instances.
 pub(super) struct Devices {
     imports: Object,
+    /// What lies in the table of every guest's hook. A WebAssembly function, since a table takes no other.
+    hook: Callable,
     running: Rc<Running>,
     _call: Closure<dyn FnMut(u32) -> Result<u32, JsValue>>,
+    _checkpoint: Closure<dyn FnMut() -> Result<(), JsValue>>,
 }
+
+/// A function of the module `host`.
+pub(super) type HostClosure = Closure<dyn FnMut(u32, u32) -> Result<u64, JsValue>>;
 
 /// The instance that is running; none between calls. A cell, not a borrow: a guest that overflows the browser's own
 /// stack inside a device leaves without returning through this code, and must not leave anything locked.
@@ -45,6 +54,8 @@ struct Running {
 /// The parts of an instance that the host reads and writes.
 pub(super) struct Live {
     pub(super) context: RefCell<Context>,
+    /// The step's fuel; taken out while it is looked at.
+    budget: Cell<Budget>,
     memory: Memory,
     /// The memory's bytes; another object after each growth.
     bytes: RefCell<Bytes>,
@@ -57,6 +68,7 @@ pub(super) struct Live {
 /// Where the module of imports gets its one function from, and the names of its function and its memory.
 const HOST: &str = "host";
 const CALL: &str = "call";
+const CHECKPOINT: &str = "checkpoint";
 const SLOTS: &str = "slots";
 
 /// Bytes of one argument, or of the result, in the slots.
@@ -72,8 +84,11 @@ impl Devices {
                 None => Err(JsValue::from_str("there is no such function")),
             }
         });
+        let current = running.clone();
+        let checkpoint = Closure::<dyn FnMut() -> Result<(), JsValue>>::new(move || current.checkpoint());
         let functions = Object::new();
         Reflect::set(&functions, &CALL.into(), call.as_ref())?;
+        Reflect::set(&functions, &CHECKPOINT.into(), checkpoint.as_ref())?;
         let needed = Object::new();
         Reflect::set(&needed, &HOST.into(), &functions)?;
         let module = WebAssembly::Module::new(&Uint8Array::from(trampolines().as_slice()))?;
@@ -95,12 +110,29 @@ impl Devices {
             let export = Reflect::get(&exports, &number.to_string().into())?;
             Reflect::set(&module, &function.name.into(), &export)?;
         }
-        Ok(Self { imports, running, _call: call })
+        let hook = Reflect::get(&exports, &CHECKPOINT.into())?.unchecked_into();
+        Ok(Self { imports, hook, running, _call: call, _checkpoint: checkpoint })
     }
 
-    /// The object of which instances are made.
-    pub(super) fn imports(&self) -> &Object {
-        &self.imports
+    /// What lies in the table of every guest's hook.
+    pub(super) fn hook(&self) -> &Callable {
+        &self.hook
+    }
+
+    /// The object of which instances are made, with functions of the module `host`, by the names under which a guest imports them. They work as long
+    /// as what comes with it is kept.
+    pub(super) fn imports_with(&self, names: &[String]) -> Result<(Object, Vec<HostClosure>), JsValue> {
+        let functions = Object::new();
+        let mut closures = Vec::new();
+        for name in names {
+            let (running, own_name) = (self.running.clone(), name.clone());
+            let call = HostClosure::new(move |pointer, length| running.call_host(&own_name, pointer, length));
+            Reflect::set(&functions, &name.as_str().into(), call.as_ref())?;
+            closures.push(call);
+        }
+        let imports = Object::assign(&Object::new(), &self.imports);
+        Reflect::set(&imports, &HOST_MODULE.into(), &functions)?;
+        Ok((imports, closures))
     }
 
     /// Calls into the guest while the devices act on it.
@@ -116,7 +148,7 @@ fn slot_count() -> usize {
     glasshouse_devices::functions().map(|function| function.parameters.len()).max().unwrap_or(0).max(1)
 }
 
-/// The module of imports: an export for each function of the table, named by its number.
+/// The module of imports: an export for each function of the table, named by its number, and the hook.
 fn trampolines() -> Vec<u8> {
     let value = |kind: &ValueType| match kind {
         ValueType::I32 => ValType::I32,
@@ -126,11 +158,15 @@ fn trampolines() -> Vec<u8> {
     let (mut exports, mut code) = (ExportSection::new(), CodeSection::new());
     let mut imports = ImportSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([], []);
     imports.import(HOST, CALL, EntityType::Function(0));
-    let place = |slot: usize| MemArg { offset: (slot * SLOT_BYTES) as u64, align: 3, memory_index: 0 };
+    imports.import(HOST, CHECKPOINT, EntityType::Function(1));
+    exports.export(CHECKPOINT, ExportKind::Func, 1);
+    let target = MemArgTarget::Memory(0);
+    let place = |slot: usize| MemArg { offset: (slot * SLOT_BYTES) as u64, align: 3, target, ordering: None };
     for (number, function) in (0u32..).zip(glasshouse_devices::functions()) {
         types.ty().function(function.parameters.iter().map(value), function.result.iter().map(value));
-        functions.function(number + 1);
+        functions.function(number + 2);
         let mut body = Function::new([]);
         let mut operators = body.instructions();
         for (local, kind) in (0u32..).zip(function.parameters) {
@@ -152,7 +188,7 @@ fn trampolines() -> Vec<u8> {
         }
         operators.end();
         code.function(&body);
-        exports.export(&number.to_string(), ExportKind::Func, number + 1);
+        exports.export(&number.to_string(), ExportKind::Func, number + 2);
     }
     let mut memories = MemorySection::new();
     let memory_type =
@@ -168,12 +204,37 @@ fn trampolines() -> Vec<u8> {
 impl Running {
     /// Runs a function for the instance that is running. What it fails with is kept beside the thrown value.
     fn call(&self, function: &'static HostFunction) -> Result<u32, JsValue> {
+        self.act(|live| self.run(function, live).map_err(|stop| live.why(stop)))
+    }
+
+    /// Calls a function of the module `host` for the instance that is running.
+    fn call_host(&self, name: &str, pointer: u32, length: u32) -> Result<u64, JsValue> {
+        let Some(function) = glasshouse_devices::find(HOST_MODULE, name) else {
+            return Err(JsValue::from_str("there is no such function"));
+        };
+        self.act(|live| {
+            let mut context = live.context.borrow_mut();
+            let arguments = [pointer.into(), length.into()];
+            let result = Call::run_named(function, name, &arguments, &mut &*live, &mut context);
+            result.map_err(|stop| live.why(stop))
+        })
+    }
+
+    /// The hook of the instance that is running.
+    fn checkpoint(&self) -> Result<(), JsValue> {
+        self.act(|live| {
+            let stack = live.account(Account::Stack);
+            live.fuel(|budget, fuel| budget.hook(fuel, stack))
+        })
+    }
+
+    /// Acts on the instance that is running.
+    fn act<R>(&self, act: impl FnOnce(&Live) -> Result<R, StepTrap>) -> Result<R, JsValue> {
         let Some(live) = self.live.take() else {
             return Err(JsValue::from_str("a device was called outside of a step"));
         };
-        let result = self.run(function, &live);
-        let thrown = result.map_err(|stop| {
-            live.stopped.set(Some(stop.into()));
+        let thrown = act(&live).map_err(|trap| {
+            live.stopped.set(Some(trap));
             JsValue::from_str("a device stopped the step")
         });
         self.live.set(Some(live));
@@ -216,6 +277,7 @@ impl Live {
         let memory: Memory = Reflect::get(exports, &abi::MEMORY.into())?.unchecked_into();
         Ok(Self {
             context: RefCell::new(Context::new(0, [0; 32])),
+            budget: Cell::default(),
             bytes: RefCell::new(memory.buffer()),
             memory,
             accounts,
@@ -229,6 +291,27 @@ impl Live {
 
     pub(super) fn set_account(&self, account: Account, value: i64) {
         self.accounts[account as usize].set_value(value);
+    }
+
+    /// Acts on the step's fuel.
+    pub(super) fn budget<R>(&self, act: impl FnOnce(&mut Budget) -> R) -> R {
+        let mut budget = self.budget.take();
+        let result = act(&mut budget);
+        self.budget.set(budget);
+        result
+    }
+
+    /// Acts on the step's fuel and on the account of what is handed out.
+    fn fuel<R>(&self, act: impl FnOnce(&mut Budget, &mut i64) -> R) -> R {
+        let mut fuel = self.account(Account::Fuel);
+        let result = self.budget(|budget| act(budget, &mut fuel));
+        self.set_account(Account::Fuel, fuel);
+        result
+    }
+
+    /// Why a function stops the step: where the fuel was looked at it is known better.
+    fn why(&self, stop: Stop) -> StepTrap {
+        self.stopped.take().unwrap_or_else(|| stop.into())
     }
 
     pub(super) fn take_stopped(&self) -> Option<StepTrap> {
@@ -246,6 +329,11 @@ impl Live {
         let size = bytes.size() as u64;
         self.bytes.replace(bytes);
         size
+    }
+
+    /// Makes the memory larger.
+    pub(super) fn grow(&self, pages: u32) -> Result<u32, JsValue> {
+        self.memory.grow(pages)
     }
 
     /// Shows a range that lies in the memory, as the browser sees it.
@@ -283,8 +371,9 @@ impl Guest for &Live {
     }
 
     fn pay(&mut self, fuel: u64) -> Result<(), Stop> {
-        let left = self.account(Account::Fuel).saturating_sub_unsigned(fuel);
-        self.set_account(Account::Fuel, left);
-        if left < 0 { Err(Stop::OutOfFuel) } else { Ok(()) }
+        self.fuel(|budget, account| budget.pay(account, fuel)).map_err(|trap| {
+            self.stopped.set(Some(trap));
+            Stop::Interrupted
+        })
     }
 }

@@ -3,36 +3,46 @@
 use std::{mem, rc::Rc, string::String, vec::Vec};
 
 use glasshouse_devices::Context;
-use js_sys::{Object, Reflect, WebAssembly};
+use js_sys::{Object, Reflect, WebAssembly, WebAssembly::Table};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::{
     bindings::Exported,
-    devices::{Devices, Live},
+    devices::{Devices, HostClosure, Live},
     message,
 };
 use crate::{
     abi::{self, Account},
+    budget::Budget,
     step::Guest,
     trap::{Failure, GuestTrap, StepTrap},
 };
 
 /// An instance and what it keeps.
 pub(super) struct BrowserGuest {
-    live: Rc<Live>,
+    pub(super) live: Rc<Live>,
     devices: Rc<Devices>,
-    exports: Object,
-    allocate: Exported,
+    pub(super) exports: Object,
+    /// The module's functions that tables and globals may hold, with their indices. Filled when a snapshot first needs
+    /// it.
+    pub(super) functions: Option<js_sys::Map>,
+    /// What its functions of the module `host` are: an instance can outlive its module.
+    _host_functions: Rc<[HostClosure]>,
     /// The entry that was called last: it is nearly always called again.
     entry: Option<(String, Exported)>,
 }
 
 impl BrowserGuest {
-    pub(super) fn new(instance: &WebAssembly::Instance, devices: Rc<Devices>) -> Result<Self, JsValue> {
+    pub(super) fn new(
+        instance: &WebAssembly::Instance,
+        devices: Rc<Devices>,
+        host_functions: Rc<[HostClosure]>,
+    ) -> Result<Self, JsValue> {
         let exports = instance.exports();
         let live = Rc::new(Live::new(&exports)?);
-        let allocate = exported(&exports, abi::ALLOCATE)?;
-        Ok(Self { live, devices, exports, allocate, entry: None })
+        let hooks: Table = Reflect::get(&exports, &abi::HOOKS.into())?.unchecked_into();
+        hooks.set(0, devices.hook())?;
+        Ok(Self { live, devices, exports, functions: None, _host_functions: host_functions, entry: None })
     }
 
     /// Makes a call of the guest while the devices act on it.
@@ -61,13 +71,18 @@ impl Guest for BrowserGuest {
         }
     }
 
-    fn start(&mut self) -> Result<(), Failure> {
-        let start = exported(&self.exports, abi::START).map_err(|error| failure(&error))?;
-        self.call(|| start.start(&JsValue::UNDEFINED))
+    fn budget<R>(&mut self, act: impl FnOnce(&mut Budget) -> R) -> R {
+        self.live.budget(act)
+    }
+
+    fn procedure(&mut self, name: &str) -> Result<(), Failure> {
+        let procedure = exported(&self.exports, name).map_err(|error| failure(&error))?;
+        self.call(|| procedure.procedure(&JsValue::UNDEFINED))
     }
 
     fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
-        self.call(|| self.allocate.allocate(&JsValue::UNDEFINED, length))
+        let allocate = exported(&self.exports, abi::ALLOCATE).map_err(|error| failure(&error))?;
+        self.call(|| allocate.allocate(&JsValue::UNDEFINED, length))
     }
 
     fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure> {
@@ -93,7 +108,7 @@ impl Guest for BrowserGuest {
     }
 }
 
-fn exported(exports: &Object, name: &str) -> Result<Exported, JsValue> {
+pub(super) fn exported(exports: &Object, name: &str) -> Result<Exported, JsValue> {
     Ok(Reflect::get(exports, &name.into())?.unchecked_into())
 }
 

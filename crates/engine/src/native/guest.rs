@@ -1,27 +1,40 @@
 //! Gives a step its guest on wasmtime.
 
-use std::{format, mem, vec::Vec};
+use std::{collections::HashMap, format, mem, vec::Vec};
 
 use glasshouse_devices::{Context, TrapKind};
 use wasmtime::{Store, Trap, WasmParams, WasmResults};
 
-use super::{Accounts, State};
+use super::{Accounts, MemoryImage, State, memory::Memories};
 use crate::{
     abi::{self, Account},
+    budget::Budget,
     step::Guest,
     trap::{Failure, GuestTrap, StepTrap},
 };
 
 /// An instance and what it keeps.
 pub(super) struct WasmtimeGuest {
-    store: Store<State>,
-    instance: wasmtime::Instance,
-    accounts: Accounts,
+    pub(super) store: Store<State>,
+    pub(super) instance: wasmtime::Instance,
+    pub(super) accounts: Accounts,
+    /// The module's functions that tables and globals may hold, by what the engine refers to them with. Filled when a
+    /// snapshot first needs it.
+    pub(super) functions: HashMap<usize, u32>,
+    pub(super) memories: Memories,
+    /// What the memory started as.
+    pub(super) image: MemoryImage,
 }
 
 impl WasmtimeGuest {
-    pub(super) fn new(store: Store<State>, instance: wasmtime::Instance, accounts: Accounts) -> Self {
-        Self { store, instance, accounts }
+    pub(super) fn new(
+        store: Store<State>,
+        instance: wasmtime::Instance,
+        accounts: Accounts,
+        memories: Memories,
+        image: MemoryImage,
+    ) -> Self {
+        Self { store, instance, accounts, functions: HashMap::new(), memories, image }
     }
 
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Failure> {
@@ -43,8 +56,12 @@ impl Guest for WasmtimeGuest {
         mem::swap(&mut self.store.data_mut().context, context);
     }
 
-    fn start(&mut self) -> Result<(), Failure> {
-        self.call(abi::START, ())
+    fn budget<R>(&mut self, act: impl FnOnce(&mut Budget) -> R) -> R {
+        act(&mut self.store.data_mut().budget)
+    }
+
+    fn procedure(&mut self, name: &str) -> Result<(), Failure> {
+        self.call(name, ())
     }
 
     fn allocate(&mut self, length: u32) -> Result<u32, Failure> {

@@ -1,48 +1,82 @@
-//! What the pass adds to a module: accounts, functions that grow memory and tables within limits, their types, exports.
+//! What the pass adds to a module: accounts, functions, a table for the host's hook, their types, exports.
 //!
 //! All of it lies behind the module's own, so that no index of the module changes.
 
-use std::{collections::BTreeMap, vec::Vec};
+use std::{collections::BTreeMap, format, string::String, vec::Vec};
 
-use wasm_encoder::{BlockType, ConstExpr, Encode, ExportKind, Function};
+use wasm_encoder::{BlockType, ConstExpr, Encode, ExportKind};
 use wasmparser::{RefType, ValType};
 
-use super::encoded_type;
+use super::{
+    encoded_type,
+    state::{Register, Segment, State},
+};
 use crate::{
     ModuleError,
     abi::{self, Account},
 };
 
-/// A function that the pass adds. Uncharged, uncounted and without calls: whoever calls it has paid for the operator
-/// whose place it takes.
+/// A function that the pass adds. Uncharged and uncounted: whoever calls it has paid for the operator whose place it
+/// takes, or is the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Grow {
+pub(super) enum Function {
+    /// Calls the hook that the host has put into its table. Takes so many values of each of [`KEPT`], in this order, and
+    /// answers them: a compiler need not keep them over the call then.
+    Checkpoint([u8; KEPT.len()]),
     /// `memory.grow`: `(i32) -> i32`.
-    Memory,
+    GrowMemory,
     /// `table.grow` of this table: `(funcref, i32) -> i32`. Each table has its own, since the operator names it.
-    Table(u32),
+    GrowTable(u32),
+    /// Reads the bits of a global: `() -> i64`, or `() -> (i64, i64)`, lower half first.
+    ReadGlobal(u32, Bits),
+    /// Writes the bits of a global: `(i64) -> ()`, or `(i64, i64) -> ()`.
+    WriteGlobal(u32, Bits),
+    /// Drops the segments that had been dropped when a snapshot was taken: `() -> ()`.
+    Drop,
 }
 
-/// Counts of what the module itself has, and what is added behind it.
+/// The globals whose bits not every host can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Bits {
+    F32,
+    F64,
+    V128,
+}
+
+/// Counts of what the module itself has, imported things included, and what is added behind it.
 #[derive(Default)]
 pub(super) struct Added {
     pub(super) types: u32,
-    /// Imported ones included.
     pub(super) functions: u32,
+    pub(super) tables: u32,
     pub(super) globals: u32,
     /// The module's start function.
     pub(super) start: Option<u32>,
+    /// What a snapshot must reach.
+    pub(super) state: State,
     added_types: Vec<(Vec<ValType>, Vec<ValType>)>,
     /// Each function's place among the added ones.
-    places: BTreeMap<Grow, u32>,
-    added_functions: Vec<(Grow, u32)>,
+    places: BTreeMap<Function, u32>,
+    added_functions: Vec<(Function, u32)>,
 }
+
+/// The checkpoint that keeps nothing. Every module has it.
+pub(super) const CHECKPOINT: Function = Function::Checkpoint([0; KEPT.len()]);
+
+/// The types of values that a checkpoint can keep.
+pub(super) const KEPT: [ValType; 3] = [ValType::F32, ValType::F64, ValType::V128];
 
 /// The byte that starts a function type.
 const FUNCTION_TYPE: u8 = 0x60;
 
+/// Segments whose dropping one global records.
+const SEGMENTS_PER_GLOBAL: u32 = i64::BITS;
+
+const NOTHING: abi::Signature = (&[], &[]);
 const GROW_MEMORY: abi::Signature = (&[ValType::I32], &[ValType::I32]);
 const GROW_TABLE: abi::Signature = (&[ValType::Ref(RefType::FUNCREF), ValType::I32], &[ValType::I32]);
+const ONE: &[ValType] = &[ValType::I64];
+const TWO: &[ValType] = &[ValType::I64, ValType::I64];
 
 impl Added {
     /// The index of an account's global.
@@ -50,20 +84,56 @@ impl Added {
         self.globals + account as u32
     }
 
-    /// The index of the function that takes an operator's place.
-    pub(super) fn function(&mut self, grow: Grow) -> u32 {
-        if let Some(place) = self.places.get(&grow) {
+    /// The global and the bit in it that record whether a segment, by its number among those that can be dropped, was.
+    pub(super) fn dropped(&self, number: u32) -> (u32, i64) {
+        let global = self.globals + Account::ALL.len() as u32 + number / SEGMENTS_PER_GLOBAL;
+        (global, 1 << (number % SEGMENTS_PER_GLOBAL))
+    }
+
+    /// The globals that record what was dropped.
+    pub(super) fn dropped_globals(&self) -> u32 {
+        self.state.segments().div_ceil(SEGMENTS_PER_GLOBAL)
+    }
+
+    /// The index of an added function, which is added if it was not yet.
+    pub(super) fn function(&mut self, function: Function) -> u32 {
+        if let Some(place) = self.places.get(&function) {
             return self.functions + place;
         }
-        let (parameters, results) = match grow {
-            Grow::Memory => GROW_MEMORY,
-            Grow::Table(_) => GROW_TABLE,
+        let kept = kept_types(function);
+        let (parameters, results) = match function {
+            Function::Checkpoint(..) => (kept.as_slice(), kept.as_slice()),
+            Function::Drop => NOTHING,
+            Function::GrowMemory => GROW_MEMORY,
+            Function::GrowTable(_) => GROW_TABLE,
+            Function::ReadGlobal(_, Bits::V128) => (&[][..], TWO),
+            Function::ReadGlobal(..) => (&[][..], ONE),
+            Function::WriteGlobal(_, Bits::V128) => (TWO, &[][..]),
+            Function::WriteGlobal(..) => (ONE, &[][..]),
         };
         let kind = self.function_type(parameters, results);
         let place = self.added_functions.len() as u32;
-        self.places.insert(grow, place);
-        self.added_functions.push((grow, kind));
+        self.places.insert(function, place);
+        self.added_functions.push((function, kind));
         self.functions + place
+    }
+
+    /// Adds what depends on the whole module, when all of it has been read.
+    pub(super) fn complete(&mut self) {
+        self.function(CHECKPOINT);
+        for (global, kind) in self.state.globals().to_vec() {
+            let bits = match kind {
+                Register::F32 => Bits::F32,
+                Register::F64 => Bits::F64,
+                Register::V128 => Bits::V128,
+                Register::I32 | Register::I64 | Register::Function => continue,
+            };
+            self.function(Function::ReadGlobal(global, bits));
+            self.function(Function::WriteGlobal(global, bits));
+        }
+        if self.state.segments() > 0 {
+            self.function(Function::Drop);
+        }
     }
 
     /// These results as the type of a block without parameters.
@@ -109,28 +179,66 @@ impl Added {
         (self.added_functions.len() as u32, items)
     }
 
+    /// Items for the table section, with their number: one slot for the host's hook.
+    pub(super) fn encode_tables(&self) -> (u32, Vec<u8>) {
+        let mut items = Vec::new();
+        wasm_encoder::TableType {
+            element_type: wasm_encoder::RefType::FUNCREF,
+            minimum: 1,
+            maximum: Some(1),
+            table64: false,
+            shared: false,
+        }
+        .encode(&mut items);
+        (1, items)
+    }
+
     /// Items for the global section, with their number. All start at zero: nothing runs and nothing grows before a host
     /// has set them.
     pub(super) fn encode_globals(&self) -> (u32, Vec<u8>) {
+        let count = Account::ALL.len() as u32 + self.dropped_globals();
         let mut items = Vec::new();
-        for _account in Account::ALL {
+        for _ in 0..count {
             let val_type = wasm_encoder::ValType::I64;
             wasm_encoder::GlobalType { val_type, mutable: true, shared: false }.encode(&mut items);
             ConstExpr::i64_const(0).encode(&mut items);
         }
-        (Account::ALL.len() as u32, items)
+        (count, items)
     }
 
     /// Items for the export section, with their number.
     pub(super) fn encode_exports(&self) -> (u32, Vec<u8>) {
-        let mut exports: Vec<(&str, ExportKind, u32)> = Account::ALL
+        let mut exports: Vec<(String, ExportKind, u32)> = Account::ALL
             .iter()
-            .map(|account| (account.export(), ExportKind::Global, self.account(*account)))
+            .map(|account| (account.export().into(), ExportKind::Global, self.account(*account)))
             .collect();
-        exports.extend(self.start.map(|function| (abi::START, ExportKind::Func, function)));
+        exports.push((abi::HOOKS.into(), ExportKind::Table, self.tables));
+        exports.extend(self.start.map(|function| (abi::START.into(), ExportKind::Func, function)));
+        for number in 0..self.dropped_globals() {
+            let (global, _) = self.dropped(number * SEGMENTS_PER_GLOBAL);
+            exports.push((format!("{}{number}", abi::DROPPED), ExportKind::Global, global));
+        }
+        for (global, _) in self.state.globals() {
+            exports.push((format!("{}{global}", abi::GLOBAL), ExportKind::Global, *global));
+        }
+        for table in self.state.tables() {
+            exports.push((format!("{}{table}", abi::TABLE), ExportKind::Table, table));
+        }
+        for function in self.state.functions() {
+            exports.push((format!("{}{function}", abi::FUNCTION), ExportKind::Func, function));
+        }
+        for (place, (function, _)) in self.added_functions.iter().enumerate() {
+            let name = match function {
+                Function::ReadGlobal(global, _) => format!("{}{global}", abi::READ_GLOBAL),
+                Function::WriteGlobal(global, _) => format!("{}{global}", abi::WRITE_GLOBAL),
+                Function::Drop => abi::DROP.into(),
+                Function::Checkpoint(..) | Function::GrowMemory | Function::GrowTable(_) => continue,
+            };
+            exports.push((name, ExportKind::Func, self.functions + place as u32));
+        }
         let mut items = Vec::new();
         for (name, kind, index) in &exports {
-            name.encode(&mut items);
+            name.as_str().encode(&mut items);
             kind.encode(&mut items);
             index.encode(&mut items);
         }
@@ -140,20 +248,38 @@ impl Added {
     /// Items for the code section, with their number.
     pub(super) fn encode_code(&self) -> (u32, Vec<u8>) {
         let mut items = Vec::new();
-        for (grow, _) in &self.added_functions {
-            match grow {
-                Grow::Memory => self.grow_memory().encode(&mut items),
-                Grow::Table(table) => self.grow_table(*table).encode(&mut items),
-            }
+        for (function, _) in &self.added_functions {
+            let function = match function {
+                Function::Checkpoint(..) => self.checkpoint(*function),
+                Function::GrowMemory => self.grow_memory(),
+                Function::GrowTable(table) => self.grow_table(*table),
+                Function::ReadGlobal(global, bits) => read_global(*global, *bits),
+                Function::WriteGlobal(global, bits) => write_global(*global, *bits),
+                Function::Drop => self.drop_segments(),
+            };
+            function.encode(&mut items);
         }
         (self.added_functions.len() as u32, items)
     }
 
+    /// Calls what lies in the table for the host's hook, and answers what it was given.
+    fn checkpoint(&self, function: Function) -> wasm_encoder::Function {
+        let same = |added: &(Vec<ValType>, Vec<ValType>)| added.0.is_empty() && added.1.is_empty();
+        let kind = self.types + self.added_types.iter().position(same).unwrap_or_default() as u32;
+        let mut code = wasm_encoder::Function::new([]);
+        code.instructions().i32_const(0).call_indirect(self.tables, kind);
+        for parameter in 0..kept_types(function).len() as u32 {
+            code.instructions().local_get(parameter);
+        }
+        code.instructions().end();
+        code
+    }
+
     /// Answers -1 beyond [`Account::MemoryPages`], and counts each -1.
-    fn grow_memory(&self) -> Function {
+    fn grow_memory(&self) -> wasm_encoder::Function {
         const PAGES: u32 = 0;
         let refused = self.account(Account::MemoryRefused);
-        let mut function = Function::new([]);
+        let mut function = wasm_encoder::Function::new([]);
         let mut code = function.instructions();
         code.memory_size(0).i64_extend_i32_u().local_get(PAGES).i64_extend_i32_u().i64_add();
         code.global_get(self.account(Account::MemoryPages)).i64_le_u();
@@ -166,12 +292,12 @@ impl Added {
     }
 
     /// Answers -1 beyond [`Account::TableElements`], and takes from it what was granted.
-    fn grow_table(&self, table: u32) -> Function {
+    fn grow_table(&self, table: u32) -> wasm_encoder::Function {
         const VALUE: u32 = 0;
         const ELEMENTS: u32 = 1;
         const ANSWER: u32 = 2;
         let left = self.account(Account::TableElements);
-        let mut function = Function::new([(1, wasm_encoder::ValType::I32)]);
+        let mut function = wasm_encoder::Function::new([(1, wasm_encoder::ValType::I32)]);
         let mut code = function.instructions();
         code.i32_const(-1).local_set(ANSWER);
         code.local_get(ELEMENTS).i64_extend_i32_u().global_get(left).i64_le_u().if_(BlockType::Empty);
@@ -181,4 +307,56 @@ impl Added {
         code.end().local_get(ANSWER).end();
         function
     }
+
+    /// Drops each segment whose bit is set.
+    fn drop_segments(&self) -> wasm_encoder::Function {
+        let mut function = wasm_encoder::Function::new([]);
+        let mut code = function.instructions();
+        for (segment, number) in self.state.droppable() {
+            let (global, bit) = self.dropped(number);
+            code.global_get(global).i64_const(bit).i64_and().i64_const(0).i64_ne().if_(BlockType::Empty);
+            match segment {
+                Segment::Data(index) => code.data_drop(index),
+                Segment::Elements(index) => code.elem_drop(index),
+            };
+            code.end();
+        }
+        code.end();
+        function
+    }
+}
+
+/// The values that a checkpoint keeps.
+fn kept_types(function: Function) -> Vec<ValType> {
+    let Function::Checkpoint(counts) = function else { return Vec::new() };
+    let each = |(kind, count): (ValType, u8)| core::iter::repeat_n(kind, count.into());
+    KEPT.into_iter().zip(counts).flat_map(each).collect()
+}
+
+/// Answers the bits of a global.
+fn read_global(global: u32, bits: Bits) -> wasm_encoder::Function {
+    let mut function = wasm_encoder::Function::new([]);
+    let mut code = function.instructions();
+    code.global_get(global);
+    match bits {
+        Bits::F32 => code.i32_reinterpret_f32().i64_extend_i32_u(),
+        Bits::F64 => code.i64_reinterpret_f64(),
+        Bits::V128 => code.i64x2_extract_lane(0).global_get(global).i64x2_extract_lane(1),
+    };
+    code.end();
+    function
+}
+
+/// Sets a global to the bits that it is given.
+fn write_global(global: u32, bits: Bits) -> wasm_encoder::Function {
+    let mut function = wasm_encoder::Function::new([]);
+    let mut code = function.instructions();
+    code.local_get(0);
+    match bits {
+        Bits::F32 => code.i32_wrap_i64().f32_reinterpret_i32(),
+        Bits::F64 => code.f64_reinterpret_i64(),
+        Bits::V128 => code.i64x2_splat().local_get(1).i64x2_replace_lane(1),
+    };
+    code.global_set(global).end();
+    function
 }

@@ -1,4 +1,4 @@
-//! The list of promises, and all of them but those on fuel.
+//! The list of promises, and those of them that are not in a file of their own.
 
 use glasshouse_devices::{Context, ContextLimits, LogLine, TrapKind};
 use glasshouse_engine::{Instance, InstanceLimits, Machine, ModuleError, abi::STACK_BYTES, describe_tools};
@@ -56,6 +56,27 @@ macro_rules! for_each_case {
             numbers::results_of_arithmetic_are_settled_wherever_they_are_seen,
             numbers::settled_numbers_cost_no_fuel,
             cases::a_module_without_tools_describes_none,
+            budget::no_report_depends_on_the_slices_in_which_fuel_is_handed_out,
+            budget::an_interrupted_step_stops_in_the_same_place_when_it_is_repeated,
+            budget::a_step_is_interrupted_for_the_reason_that_was_given,
+            budget::fuel_that_is_used_up_comes_before_an_interruption,
+            snapshots::a_process_continues_from_a_snapshot_as_if_nothing_had_happened,
+            snapshots::a_snapshot_is_the_same_whether_or_not_the_process_was_restored,
+            snapshots::a_snapshot_shows_every_register,
+            snapshots::forks_of_a_process_go_their_own_ways,
+            snapshots::the_start_function_does_not_run_again_in_a_restored_process,
+            snapshots::a_process_that_has_ended_stays_so,
+            snapshots::a_process_of_another_module_or_over_the_limits_is_not_restored,
+            snapshots::saved_bytes_that_were_changed_are_refused_before_anything_is_touched,
+            kinds::a_command_runs_and_exits,
+            kinds::a_command_that_traps_or_runs_out_says_so,
+            kinds::a_command_has_no_entries_and_a_reactor_no_start,
+            kinds::a_reactor_is_initialized_once_before_its_first_entry,
+            kinds::functions_of_commands_and_reactors_have_their_types,
+            kinds::a_module_names_its_version_at_most_once,
+            kinds::functions_of_the_embedder_are_looked_up_when_they_are_called,
+            stack::no_function_overflows_the_native_stack_before_the_counted_one,
+            stack::calls_through_tables_and_entries_are_counted,
         }
     };
 }
@@ -370,8 +391,8 @@ pub fn imports_that_are_not_granted_are_refused<M: Machine>(machine: &M) {
             "the module imports glasshouse.g, which was not granted",
         ),
         (
-            r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#,
-            "fd_write",
+            r#"(import "wasi_snapshot_preview1" "fd_writes" (func (param i32 i32 i32 i32) (result i32)))"#,
+            "fd_writes, which was not granted",
         ),
         (
             r#"(import "glasshouse" "clock_now" (func (result i32)))"#,
@@ -381,7 +402,7 @@ pub fn imports_that_are_not_granted_are_refused<M: Machine>(machine: &M) {
         (r#"(import "glasshouse" "log" (table 1 funcref))"#, "no function"),
     ] {
         let error = refusal(machine, &module(import)).to_string();
-        assert!(error.contains(message), "{error}");
+        assert!(error.contains(message) && error.contains(" at byte "), "{error}");
     }
 }
 

@@ -231,7 +231,7 @@ fn of_input(input: &Input) -> Subject<'_> {
         Input::RegisterTool { name, target } => {
             subject("RegisterTool", None, vec![("name", text(name)), ("target", text(target))])
         }
-        Input::Spawn { name, module, entry, payload, grants, limits } => subject(
+        Input::Spawn { name, module, entry, payload, grants, limits, setup, life } => subject(
             "Spawn",
             None,
             vec![
@@ -241,8 +241,21 @@ fn of_input(input: &Input) -> Subject<'_> {
                 ("payload", Value::Bytes(payload)),
                 ("grants", text(grants)),
                 ("limits", text(limits)),
+                ("setup", text(setup)),
+                ("life", text(life)),
             ],
         ),
+        Input::Call { process, entry, payload } => subject(
+            "Call",
+            Some(*process),
+            vec![("process", number(process.0)), ("entry", text(entry)), ("payload", Value::Bytes(payload))],
+        ),
+        Input::Device { process, input } => {
+            subject("Device", Some(*process), vec![("process", number(process.0)), ("the act", text(input))])
+        }
+        Input::Refuel { process, fuel } => {
+            subject("Refuel", Some(*process), vec![("process", number(process.0)), ("fuel", number(fuel.0))])
+        }
         Input::StepFinished { process, report } => {
             subject("StepFinished", Some(*process), of_report(process, report))
         }
@@ -311,6 +324,24 @@ fn of_effect(effect: &Effect) -> Subject<'_> {
             ];
             subject("RunStep", *process, fields)
         }
+        Effect::Prepare { process, module, memory_bytes, random_seed, setup } => {
+            let fields = vec![
+                ("process", number(process.0)),
+                ("module", text(module)),
+                ("memory in bytes", number(*memory_bytes)),
+                ("the random seed", text(random_seed)),
+                ("setup", text(setup)),
+            ];
+            subject("Prepare", *process, fields)
+        }
+        Effect::Device { process, input } => {
+            subject("Device", *process, vec![("process", number(process.0)), ("the act", text(input))])
+        }
+        Effect::Returned { process, result } => subject(
+            "Returned",
+            *process,
+            vec![("process", number(process.0)), ("the result", Value::Answer(result))],
+        ),
         Effect::Perform { request, process, service, payload, grants, seed } => {
             let fields = vec![
                 ("process", number(process.0)),

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use glasshouse_devices::Setup;
+
 use super::*;
-use crate::{Capability, Kernel, Limits, ProcessId, RequestId, ToolTarget};
+use crate::{Capability, Kernel, Life, Limits, ProcessId, RequestId, ToolTarget};
 
 fn header() -> TraceHeader {
     TraceHeader {
@@ -24,6 +26,8 @@ fn inputs() -> Vec<Input> {
             payload: b"{\"question\":\"17 * 23\"}".to_vec(),
             grants: vec![Capability::Service("model".into())],
             limits: Limits::default(),
+            setup: Setup::default(),
+            life: Life::Once,
         },
         Input::Kill { process: ProcessId(1), reason: crate::ExitReason::Deadline },
     ]

@@ -2,11 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use glasshouse_devices::{DeviceReport, LogLine, StepCall, StepOutcome, StepReport, TrapKind};
+use glasshouse_devices::{DeviceReport, LogLine, Setup, StepCall, StepOutcome, StepReport, TrapKind};
 use glasshouse_envelope::{Envelope, Flags};
 use glasshouse_kernel::{
-    Bytes, Capability, Effect, Event, EventKind, Exit, Fuel, Input, Kernel, KernelConfig, Limits, ModuleHash,
-    ProcessId, RequestId, ToolTarget,
+    Bytes, Capability, Effect, Event, EventKind, Exit, Fuel, Input, Kernel, KernelConfig, Life, Limits,
+    ModuleHash, ProcessId, RequestId, ToolTarget,
 };
 use glasshouse_protocol::ErrorData;
 
@@ -41,6 +41,8 @@ pub fn spawn(grants: Vec<Capability>, limits: Limits) -> Input {
         payload: b"{}".to_vec(),
         grants,
         limits,
+        setup: Setup::default(),
+        life: Life::Once,
     }
 }
 
@@ -126,6 +128,9 @@ pub fn names(effects: &[Effect]) -> Vec<String> {
         .iter()
         .map(|effect| match effect {
             Effect::RunStep { process, .. } => format!("RunStep {process}"),
+            Effect::Prepare { process, .. } => format!("Prepare {process}"),
+            Effect::Device { process, .. } => format!("Device {process}"),
+            Effect::Returned { process, .. } => format!("Returned {process}"),
             Effect::Perform { request, .. } => format!("Perform {request}"),
             Effect::Release { process } => format!("Release {process}"),
             Effect::Publish(event) => event.kind.name().to_owned(),

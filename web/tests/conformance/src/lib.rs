@@ -6,16 +6,24 @@
 
 #![cfg(target_arch = "wasm32")]
 
+#[path = "../../../../crates/engine/tests/conformance/budget.rs"]
+mod budget;
 #[path = "../../../../crates/engine/tests/conformance/cases.rs"]
 mod cases;
 #[path = "../../../../crates/engine/tests/conformance/fixture.rs"]
 mod fixture;
 #[path = "../../../../crates/engine/tests/conformance/fuel.rs"]
 mod fuel;
+#[path = "../../../../crates/engine/tests/conformance/kinds.rs"]
+mod kinds;
 #[path = "../../../../crates/engine/tests/conformance/loops.rs"]
 mod loops;
 #[path = "../../../../crates/engine/tests/conformance/numbers.rs"]
 mod numbers;
+#[path = "../../../../crates/engine/tests/conformance/snapshots.rs"]
+mod snapshots;
+#[path = "../../../../crates/engine/tests/conformance/stack.rs"]
+mod stack;
 
 use glasshouse_engine::{HostMachine, Instance};
 use js_sys::Error;

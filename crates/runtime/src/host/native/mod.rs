@@ -1,10 +1,13 @@
 //! A native host: the pocket model is part of the program, models are mapped, directories can be mounted.
 
+mod directories;
 mod files;
+mod process;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use files::{Files, Mount};
+pub use process::{HostCallback, NativeHost};
 
 /// The pocket model, a GGUF file; see `models/pocket`.
 pub(crate) const BUILT_IN_MODEL: Option<&[u8]> =

@@ -1,0 +1,12 @@
+;; Calls a function as if it had another type.
+;; ends with exit code 134: indirect_call
+(module
+  (memory (export "memory") 1)
+  (func (export "gh_allocate") (param i32) (result i32) (i32.const 4096))
+  (type $function (func))
+  (table $table 1 funcref)
+  (elem (i32.const 0) $other)
+  (func $other (param i64 f64) (result i32) (i32.const 0))
+  (func (export "run") (param i32 i32) (result i64)
+    (call_indirect $table (type $function) (i32.const 0))
+    (i64.const 0)))

@@ -1,0 +1,8 @@
+;; Returns a few compressed bytes that claim to be four gigabytes.
+;; ends with exit code 1: output_limit
+(module
+  (memory (export "memory") 1)
+  (func (export "gh_allocate") (param i32) (result i32) (i32.const 4096))
+  (data (i32.const 1024) "\49\41\01\01\31\00\00\00\8d\a9\11\d1\ff\ff\ff\ff\1f\61\01\00\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\00")
+  (func (export "run") (param i32 i32) (result i64)
+    (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const 61))))

@@ -1,0 +1,8 @@
+;; Exports a name that only the host may use.
+;; ends with exit code 1: invalid_module
+(module
+  (memory (export "memory") 1)
+  (func (export "gh_allocate") (param i32) (result i32) (i32.const 4096))
+  (global (export "gh_fuel") (mut i64) (i64.const 0))
+  (func (export "run") (param i32 i32) (result i64)
+    (i64.const 0)))

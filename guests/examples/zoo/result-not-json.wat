@@ -1,0 +1,8 @@
+;; Returns an envelope whose payload is not JSON.
+;; ends with exit code 1: malformed_result
+(module
+  (memory (export "memory") 1)
+  (func (export "gh_allocate") (param i32) (result i32) (i32.const 4096))
+  (data (i32.const 1024) "\49\41\01\00\05\00\00\00\86\a6\10\36\68\65\6c\6c\6f")
+  (func (export "run") (param i32 i32) (result i64)
+    (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const 17))))
