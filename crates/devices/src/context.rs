@@ -276,10 +276,10 @@ pub struct Context {
     pub(crate) display: Option<Box<Display>>,
     pub(crate) audio: Option<Box<Audio>>,
     pub(crate) hud: Option<Box<Hud>>,
-    pub(crate) link: Link,
-    pub(crate) stdio: Stdio,
-    pub(crate) files: Files,
-    pub(crate) program: Program,
+    pub(crate) link: Box<Link>,
+    pub(crate) stdio: Box<Stdio>,
+    pub(crate) files: Box<Files>,
+    pub(crate) program: Box<Program>,
 }
 
 /// What the next report says.
@@ -311,10 +311,10 @@ impl Context {
             display: None,
             audio: None,
             hud: None,
-            link: Link::default(),
-            stdio: Stdio::default(),
-            files: Files::default(),
-            program: Program::new(clock_nanoseconds),
+            link: Box::default(),
+            stdio: Box::default(),
+            files: Box::default(),
+            program: Box::new(Program::new(clock_nanoseconds)),
         }
     }
 

@@ -22,8 +22,7 @@ use crate::{
     clock::Clock,
     context::Output,
     display::SavedDisplay,
-    files::{Files, SavedFiles},
-    host::Link,
+    files::SavedFiles,
     hud::{Hud, ID_BYTES_MAXIMUM},
     queue::Queue,
     stdio::{SavedStdio, Stdio},
@@ -120,7 +119,7 @@ impl Context {
             display: self.display.as_ref().and_then(|display| display.save()),
             audio: used(self.audio.as_ref().map(|audio| audio.save())),
             hud: used(self.hud.clone()),
-            program: self.program.clone(),
+            program: (*self.program).clone(),
             stdio: self.stdio.save(),
             files: self.save_files(),
         }
@@ -159,10 +158,10 @@ impl Context {
             display,
             audio,
             hud: saved.hud,
-            link: Link::default(),
-            stdio: Stdio::restore(saved.stdio).map_err(impossible)?,
-            files: Files::default(),
-            program: saved.program,
+            link: Box::default(),
+            stdio: Box::new(Stdio::restore(saved.stdio).map_err(impossible)?),
+            files: Box::default(),
+            program: Box::new(saved.program),
         };
         context.restore_files(&saved.files).map_err(|error| impossible(error.to_string()))?;
         Ok(context)
