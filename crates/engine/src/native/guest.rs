@@ -1,9 +1,9 @@
 //! Gives a step its guest on wasmtime.
 
-use std::{collections::HashMap, format, mem, vec::Vec};
+use std::{collections::HashMap, format, mem, string::String, vec::Vec};
 
 use glasshouse_devices::{Context, TrapKind};
-use wasmtime::{Store, Trap, WasmParams, WasmResults};
+use wasmtime::{Store, Trap, TypedFunc, WasmParams, WasmResults};
 
 use super::{Accounts, MemoryImage, State, memory::Memories};
 use crate::{
@@ -24,6 +24,10 @@ pub(super) struct WasmtimeGuest {
     pub(super) memories: Memories,
     /// What the memory started as.
     pub(super) image: MemoryImage,
+    /// `gh_allocate`, once it was called.
+    allocate: Option<TypedFunc<u32, u32>>,
+    /// The entry that was called last: it is nearly always called again.
+    entry: Option<(String, TypedFunc<(u32, u32), u64>)>,
 }
 
 impl WasmtimeGuest {
@@ -34,12 +38,20 @@ impl WasmtimeGuest {
         memories: Memories,
         image: MemoryImage,
     ) -> Self {
-        Self { store, instance, accounts, functions: HashMap::new(), memories, image }
+        Self {
+            store,
+            instance,
+            accounts,
+            functions: HashMap::new(),
+            memories,
+            image,
+            allocate: None,
+            entry: None,
+        }
     }
 
-    fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Failure> {
-        let function = self.instance.get_typed_func::<P, R>(&mut self.store, name);
-        function.and_then(|function| function.call(&mut self.store, parameters)).map_err(failure)
+    fn function<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> Result<TypedFunc<P, R>, Failure> {
+        self.instance.get_typed_func::<P, R>(&mut self.store, name).map_err(failure)
     }
 }
 
@@ -61,15 +73,30 @@ impl Guest for WasmtimeGuest {
     }
 
     fn procedure(&mut self, name: &str) -> Result<(), Failure> {
-        self.call(name, ())
+        let function = self.function::<(), ()>(name)?;
+        function.call(&mut self.store, ()).map_err(failure)
     }
 
     fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
-        self.call(abi::ALLOCATE, length)
+        let function = match &self.allocate {
+            Some(function) => function.clone(),
+            None => {
+                let function = self.function(abi::ALLOCATE)?;
+                self.allocate.insert(function).clone()
+            }
+        };
+        function.call(&mut self.store, length).map_err(failure)
     }
 
     fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure> {
-        self.call(entry, (pointer, length))
+        let function = match &self.entry {
+            Some((name, function)) if name == entry => function.clone(),
+            _ => {
+                let function = self.function(entry)?;
+                self.entry.insert((entry.into(), function)).1.clone()
+            }
+        };
+        function.call(&mut self.store, (pointer, length)).map_err(failure)
     }
 
     fn memory_bytes(&mut self) -> u64 {
