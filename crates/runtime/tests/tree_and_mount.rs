@@ -163,8 +163,7 @@ impl Process {
             }
             Operation::Seek(fd, distance, whence) => {
                 let fd = self.descriptor(*fd);
-                let errno =
-                    self.call("fd_seek", &[fd, distance.cast_unsigned(), u64::from(*whence), RESULT]);
+                let errno = self.call("fd_seek", &[fd, distance.cast_unsigned(), u64::from(*whence), RESULT]);
                 (errno, if errno == 0 { self.bytes(RESULT, 8) } else { Vec::new() })
             }
             Operation::SetSize(fd, size) => {

@@ -12,7 +12,8 @@ use std::{
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     println!("arguments {arguments:?}");
-    let mut variables: Vec<(String, String)> = env::vars().filter(|(name, _)| name.starts_with("GH_")).collect();
+    let mut variables: Vec<(String, String)> =
+        env::vars().filter(|(name, _)| name.starts_with("GH_")).collect();
     variables.sort();
     println!("environment {variables:?}");
     let began = Instant::now();
