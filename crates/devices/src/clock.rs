@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Nothing waits: a sleep only moves the process's own time, and whatever was due until then (timers, input) arrives in
-//! its queue. Time moves only between steps and in a sleep. A sleep costs 32 fuel (the bytes of a record) for each timer
-//! and packet that comes due.
+//! its queue. Time moves only between steps and in a sleep. A sleep costs 32 fuel (the bytes of a record) for each
+//! timer and packet that comes due.
 //!
-//! On the host's side the clock runs as the host says: [`Context::set_clock`] tells the host's virtual time, of which the
-//! process sees as much as its scale and its pauses let through. Where a process has slept ahead of that, its clock stands until
-//! the host's time has caught up. A paused clock does not keep a process from sleeping: a frozen process would else wait forever.
+//! On the host's side the clock runs as the host says: [`Context::set_clock`] tells the host's virtual time, of which
+//! the process sees as much as its scale and its pauses let through. Where a process has slept ahead of that, its clock
+//! stands until the host's time has caught up. A paused clock does not keep a process from sleeping: a frozen process
+//! would else wait forever.
 
 use serde::{Deserialize, Serialize};
 

@@ -77,7 +77,7 @@ impl Default for ContextLimits {
             // Enough to report on every token of a step.
             events: 1_000,
             event_bytes: 1 << 20,
-            // A minute of a game at 60 frames a second that also plays a sound each frame would be cut; half of it is not.
+            // 20 seconds of a game that sleeps, draws and plays a sound 60 times a second.
             device_events: 4_096,
             // A program's timers are looked through when one is set.
             timers: 64,
@@ -263,27 +263,34 @@ pub enum DeviceError {
     },
 }
 
-/// The private devices of one process. See the crate's page for its life.
+/// The private devices of one process. See the crate's page for its life. It is small, since it is moved at each step.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(crate) clock: Clock,
     pub(crate) random_seed: RandomSeed,
-    pub(crate) limits: ContextLimits,
-    pub(crate) logs: Vec<LogLine>,
-    pub(crate) logs_dropped: u64,
-    pub(crate) events: Vec<Vec<u8>>,
-    pub(crate) event_bytes: u32,
-    pub(crate) noted: Noted,
-    // Made when they are first used: most processes need none of them, and a context is moved at each step.
+    pub(crate) limits: Box<ContextLimits>,
+    pub(crate) output: Box<Output>,
+    // Made when they are first used: most processes need none of them.
     pub(crate) random: Option<Box<ChaCha8Rng>>,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) display: Option<Box<Display>>,
     pub(crate) audio: Option<Box<Audio>>,
     pub(crate) hud: Option<Box<Hud>>,
-    pub(crate) link: Link,
-    pub(crate) stdio: Stdio,
-    pub(crate) files: Files,
-    pub(crate) program: Program,
+    pub(crate) link: Box<Link>,
+    pub(crate) stdio: Box<Stdio>,
+    pub(crate) files: Box<Files>,
+    pub(crate) program: Box<Program>,
+}
+
+/// What the next report says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Output {
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) logs_dropped: u64,
+    pub(crate) events: Vec<Vec<u8>>,
+    /// Bytes of all events.
+    pub(crate) event_bytes: u32,
+    pub(crate) noted: Noted,
 }
 
 impl Context {
@@ -297,21 +304,17 @@ impl Context {
         Self {
             clock: Clock::new(clock_nanoseconds),
             random_seed: seed,
-            limits,
-            logs: Vec::new(),
-            logs_dropped: 0,
-            events: Vec::new(),
-            event_bytes: 0,
-            noted: Noted::default(),
+            limits: Box::new(limits),
+            output: Box::default(),
             random: None,
             queue: None,
             display: None,
             audio: None,
             hud: None,
-            link: Link::default(),
-            stdio: Stdio::default(),
-            files: Files::default(),
-            program: Program::new(clock_nanoseconds),
+            link: Box::default(),
+            stdio: Box::default(),
+            files: Box::default(),
+            program: Box::new(Program::new(clock_nanoseconds)),
         }
     }
 
@@ -322,7 +325,7 @@ impl Context {
 
     /// Appends an event to the report.
     pub(crate) fn note(&mut self, event: DeviceEvent) {
-        self.noted.note(self.limits.device_events, event);
+        self.output.noted.note(self.limits.device_events, event);
     }
 
     /// Fills `bytes` with the next bytes of the process's random stream: ChaCha8 with the seed as key and a zero
@@ -338,12 +341,12 @@ impl Context {
         if level > LOG_LEVEL_MAXIMUM {
             return Err(DeviceError::LogLevel { level });
         }
-        if self.logs.len() as u64 >= u64::from(self.limits.log_lines) {
-            self.logs_dropped = self.logs_dropped.saturating_add(1);
+        if self.output.logs.len() as u64 >= u64::from(self.limits.log_lines) {
+            self.output.logs_dropped = self.output.logs_dropped.saturating_add(1);
             return Ok(());
         }
         let text = cut(text, self.limits.log_line_bytes as usize).to_owned();
-        self.logs.push(LogLine { level: level as u8, text });
+        self.output.logs.push(LogLine { level: level as u8, text });
         Ok(())
     }
 
@@ -354,10 +357,10 @@ impl Context {
 
     /// Fails exactly when [`Context::emit`] would for an event of this many bytes: a host asks before it copies.
     pub fn can_emit(&self, bytes: u32) -> Result<(), DeviceError> {
-        if self.events.len() as u64 >= u64::from(self.limits.events) {
+        if self.output.events.len() as u64 >= u64::from(self.limits.events) {
             return Err(DeviceError::TooManyEvents { limit: self.limits.events });
         }
-        match self.event_bytes.checked_add(bytes) {
+        match self.output.event_bytes.checked_add(bytes) {
             Some(sum) if sum <= self.limits.event_bytes => Ok(()),
             _ => Err(DeviceError::TooManyEventBytes { limit: self.limits.event_bytes }),
         }
@@ -368,15 +371,15 @@ impl Context {
         let bytes = u32::try_from(event.len())
             .map_err(|_| DeviceError::TooManyEventBytes { limit: self.limits.event_bytes })?;
         self.can_emit(bytes)?;
-        self.event_bytes += bytes;
-        self.events.push(event.to_vec());
+        self.output.event_bytes += bytes;
+        self.output.events.push(event.to_vec());
         Ok(())
     }
 
     /// Takes the step's log lines; the next step starts with none. When lines were dropped, a last line says how many.
     pub fn take_logs(&mut self) -> Vec<LogLine> {
-        let mut logs = core::mem::take(&mut self.logs);
-        let dropped = core::mem::take(&mut self.logs_dropped);
+        let mut logs = core::mem::take(&mut self.output.logs);
+        let dropped = core::mem::take(&mut self.output.logs_dropped);
         if dropped > 0 {
             let text =
                 format!("{dropped} more log lines were dropped: a step keeps {}", self.limits.log_lines);
@@ -387,7 +390,7 @@ impl Context {
 
     /// Takes what else the devices did in the step.
     pub fn take_report(&mut self) -> DeviceReport {
-        let Noted { events, dropped } = core::mem::take(&mut self.noted);
+        let Noted { events, dropped } = core::mem::take(&mut self.output.noted);
         let (output, error) = self.stdio.take_reports();
         DeviceReport {
             events,
@@ -401,8 +404,8 @@ impl Context {
 
     /// Takes the step's events; the next step starts with none.
     pub fn take_events(&mut self) -> Vec<Vec<u8>> {
-        self.event_bytes = 0;
-        core::mem::take(&mut self.events)
+        self.output.event_bytes = 0;
+        core::mem::take(&mut self.output.events)
     }
 
     /// Like [`Context::log`] for bytes that a guest claims to be UTF-8: whatever is not is shown as U+FFFD.

@@ -6,8 +6,9 @@
 //! hud_remove(pointer: i32, length: i32) -> i32      removes the signal and the overlay of an id, UTF-8; how many there were
 //! ```
 //!
-//! Signals and overlays are JSON objects in UTF-8. An id is 1 to 64 bytes, other texts at most [`crate::ContextLimits::hud_text_bytes`]; a signal replaces the signal
-//! with its id, an overlay the overlay. Unknown fields are refused.
+//! Signals and overlays are JSON objects in UTF-8. An id is 1 to 64 bytes, other texts at most
+//! [`crate::ContextLimits::hud_text_bytes`]; a signal replaces the signal with its id, an overlay the overlay. Unknown
+//! fields are refused.
 //!
 //! ```text
 //! signal   {"id": text, "kind": "health"|"resource"|"timer"|"warning"|"status", "value": text, "number": whole number, optional}
@@ -15,9 +16,10 @@
 //!          {"id": text, "shape": "text", "x", "y": frame pixels, "text": text, "width", "height", "layer": optional}
 //! ```
 //!
-//! `number` has 64 bits with sign, `x`, `y` and `layer` 32 bits with sign, `width` and `height` 32 bits without; what is optional is 0 or empty. Higher
-//! layers lie over lower ones, and in a layer later ones over earlier ones. Each byte costs 1 fuel. A misuse stops the step and names the
-//! field; so does one element more than [`crate::ContextLimits::hud_elements`].
+//! `number` has 64 bits with sign, `x`, `y` and `layer` 32 bits with sign, `width` and `height` 32 bits without; what
+//! is optional is 0 or empty. Higher layers lie over lower ones, and in a layer later ones over earlier ones. Each byte
+//! costs 1 fuel. A misuse stops the step and names the field; so does one element more than
+//! [`crate::ContextLimits::hud_elements`].
 
 use alloc::{string::String, vec::Vec};
 

@@ -103,3 +103,44 @@ pub(crate) fn words<const COUNT: usize>(arguments: &[u64]) -> [u32; COUNT] {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{collections::BTreeSet, vec::Vec};
+
+    use crate::{
+        Stop, functions,
+        testing::{Machine, misuse},
+    };
+
+    #[test]
+    fn no_function_is_listed_twice() {
+        let names: Vec<_> = functions().map(|function| (function.module, function.name)).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn random_bytes_in_pieces_are_those_of_one_draw() {
+        let mut machine = Machine::new();
+        machine.memory.resize(200_000, 0);
+        machine.call("random_fill", &[3, 150_001]).unwrap();
+        let mut whole = [0; 150_001];
+        Machine::new().context.random_fill(&mut whole);
+        assert_eq!(machine.memory[3..150_004], whole);
+        assert_eq!((machine.memory[2], machine.memory[150_004], machine.paid), (0, 0, 150_001));
+        assert!(misuse(machine.call("random_fill", &[199_999, 2])).contains("outside of the memory"));
+    }
+
+    #[test]
+    fn what_a_guest_logs_emits_and_fails_with_is_read_from_its_memory() {
+        let mut machine = Machine::new();
+        machine.memory[..8].copy_from_slice(b"{\"a\":1}!");
+        machine.call("log", &[2, 1, 4]).unwrap();
+        machine.call("emit", &[0, 7]).unwrap();
+        assert_eq!(machine.call("fail", &[0, 7]), Err(Stop::Failed(b"{\"a\":1}".to_vec())));
+        assert_eq!(machine.context.take_logs()[0].text, "\"a\":");
+        assert_eq!(machine.context.take_events(), [b"{\"a\":1}"]);
+        assert!(misuse(machine.call("log", &[5, 0, 1])).contains("log level 5"));
+        assert!(misuse(machine.call("emit", &[0xffff, 2])).contains("outside of the memory"));
+    }
+}

@@ -95,7 +95,7 @@ impl Context {
     #[inline]
     pub(crate) fn deliver(&mut self) {
         if let Some(queue) = &mut self.queue {
-            queue.deliver(self.clock.now, &self.limits, &mut self.noted);
+            queue.deliver(self.clock.now, &self.limits, &mut self.output.noted);
         }
     }
 

@@ -20,10 +20,9 @@ use crate::{
     Context, ContextLimits, DeviceEvent, LOG_LEVEL_MAXIMUM, LogLine, RandomSeed,
     audio::AudioState,
     clock::Clock,
+    context::Output,
     display::SavedDisplay,
-    event::Noted,
-    files::{Files, SavedFiles},
-    host::Link,
+    files::SavedFiles,
     hud::{Hud, ID_BYTES_MAXIMUM},
     queue::Queue,
     stdio::{SavedStdio, Stdio},
@@ -42,10 +41,7 @@ pub struct SavedContext {
     random_seed: RandomSeed,
     /// 32-bit words that were drawn.
     random_words: u128,
-    logs: Vec<LogLine>,
-    logs_dropped: u64,
-    events: Vec<Vec<u8>>,
-    noted: Noted,
+    output: Box<Output>,
     queue: Option<Box<Queue>>,
     display: Option<SavedDisplay>,
     audio: Option<AudioState>,
@@ -114,19 +110,16 @@ impl Context {
     pub fn save(&self) -> SavedContext {
         SavedContext {
             version: SAVED_CONTEXT_VERSION,
-            limits: self.limits,
+            limits: *self.limits,
             clock: self.clock.clone(),
             random_seed: self.random_seed,
             random_words: self.random.as_ref().map_or(0, |random| random.get_word_pos()),
-            logs: self.logs.clone(),
-            logs_dropped: self.logs_dropped,
-            events: self.events.clone(),
-            noted: self.noted.clone(),
-            queue: self.queue.clone(),
-            display: self.display.as_ref().map(|display| display.save()),
-            audio: self.audio.as_ref().map(|audio| audio.save()),
-            hud: self.hud.clone(),
-            program: self.program.clone(),
+            output: self.output.clone(),
+            queue: used(self.queue.clone()),
+            display: self.display.as_ref().and_then(|display| display.save()),
+            audio: used(self.audio.as_ref().map(|audio| audio.save())),
+            hud: used(self.hud.clone()),
+            program: (*self.program).clone(),
             stdio: self.stdio.save(),
             files: self.save_files(),
         }
@@ -155,29 +148,29 @@ impl Context {
             random.set_word_pos(saved.random_words);
             random
         });
-        let event_bytes = saved.events.iter().map(|event| event.len() as u32).sum();
         let mut context = Self {
             clock: saved.clock,
             random_seed: saved.random_seed,
             random,
-            limits,
-            logs: saved.logs,
-            logs_dropped: saved.logs_dropped,
-            events: saved.events,
-            event_bytes,
-            noted: saved.noted,
+            limits: Box::new(limits),
+            output: saved.output,
             queue: saved.queue,
             display,
             audio,
             hud: saved.hud,
-            link: Link::default(),
-            stdio: Stdio::restore(saved.stdio).map_err(impossible)?,
-            files: Files::default(),
-            program: saved.program,
+            link: Box::default(),
+            stdio: Box::new(Stdio::restore(saved.stdio).map_err(impossible)?),
+            files: Box::default(),
+            program: Box::new(saved.program),
         };
         context.restore_files(&saved.files).map_err(|error| impossible(error.to_string()))?;
         Ok(context)
     }
+}
+
+/// A device's state, unless it is as if nobody had used it: whether it exists must not show, since observers make some exist.
+fn used<T: Default + PartialEq>(state: Option<T>) -> Option<T> {
+    state.filter(|state| *state != T::default())
 }
 
 fn impossible(fault: impl Into<String>) -> RestoreError {
@@ -191,19 +184,21 @@ fn refuse(fault: Option<impl Into<String>>) -> Result<(), RestoreError> {
 impl SavedContext {
     /// What the parts of the next report cannot be, if they are that.
     fn report_fault(&self) -> Option<&'static str> {
-        let limits = &self.limits;
+        let (limits, output) = (&self.limits, &self.output);
         let over = |count: usize, limit: u32| count as u64 > u64::from(limit);
-        let event_bytes = self.events.iter().map(Vec::len).sum();
+        let event_bytes = output.events.iter().map(Vec::len).sum();
         let line = |line: &LogLine| {
             over(line.text.len(), limits.log_line_bytes) || u32::from(line.level) > LOG_LEVEL_MAXIMUM
         };
-        if over(self.logs.len(), limits.log_lines) || self.logs.iter().any(line) {
+        if over(output.logs.len(), limits.log_lines) || output.logs.iter().any(line) {
             Some("a log that its limits do not allow")
-        } else if over(self.events.len(), limits.events) || over(event_bytes, limits.event_bytes) {
+        } else if over(output.events.len(), limits.events) || over(event_bytes, limits.event_bytes) {
             Some("more events than its limits allow")
-        } else if over(self.noted.events.len(), limits.device_events) {
+        } else if event_bytes as u64 != u64::from(output.event_bytes) {
+            Some("events of another length than was counted")
+        } else if over(output.noted.events.len(), limits.device_events) {
             Some("more device events than its limits allow")
-        } else if !self.noted.events.iter().all(may_be_reported) {
+        } else if !output.noted.events.iter().all(may_be_reported) {
             Some("an event that no step has")
         } else if self.random_words >= RANDOM_WORDS {
             Some("a random stream past its end")

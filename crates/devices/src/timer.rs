@@ -5,10 +5,10 @@
 //! timer_cancel(id: i32) -> i32                       removes a timer; 1 if it was set, else 0
 //! ```
 //!
-//! `time` is virtual time in nanoseconds, unsigned; a timer whose time is past is due now. `interval` is nanoseconds, unsigned: 0
-//! for a timer that is due once, else it is due again and again. When time leaps over several of a timer's times, one
-//! record says how many (see [`crate::input`]). A process has at most [`crate::ContextLimits::timers`] timers; one more
-//! stops the step. Setting a timer costs 32 fuel, the bytes of its record.
+//! `time` is virtual time in nanoseconds, unsigned; a timer whose time is past is due now. `interval` is nanoseconds,
+//! unsigned: 0 for a timer that is due once, else it is due again and again. When time leaps over several of a timer's
+//! times, one record says how many (see [`crate::input`]). A process has at most [`crate::ContextLimits::timers`]
+//! timers; one more stops the step. Setting a timer costs 32 fuel, the bytes of its record.
 
 use crate::{
     Call, Context, DeviceError, HostFunction, Stop,
@@ -63,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{DeviceEvent, testing::Machine};
+    use crate::{DeviceEvent, Input, InputPacket, testing::Machine};
 
     /// Time, number and count of every timer's record in the queue.
     fn fired(machine: &mut Machine) -> Vec<(u64, u32, u64)> {
@@ -97,6 +97,17 @@ mod tests {
         }
         machine.call("sleep_until", &[5]).unwrap();
         assert_eq!(fired(&mut machine), [(4, 2, 1), (5, 1, 1), (5, 3, 1)]);
+    }
+
+    #[test]
+    fn input_arrives_before_a_timer_of_the_same_time() {
+        let mut machine = Machine::new();
+        machine.call("timer_set", &[1, 5, 0]).unwrap();
+        let input = Input::PointerWheel { x: 0, y: 120 };
+        machine.context.send_input(InputPacket { time: 5, input }).unwrap();
+        machine.call("sleep_until", &[5]).unwrap();
+        let kinds: Vec<_> = machine.records().iter().map(|record| record[8]).collect();
+        assert_eq!(kinds, [5, 8]);
     }
 
     #[test]

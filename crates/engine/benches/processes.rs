@@ -4,9 +4,6 @@
 //! `cargo bench -p glasshouse-engine --bench processes [-- RESIDENT]`; the number is that of waiting processes, 10,000 if
 //! it is not given.
 
-#[path = "../tests/conformance/loops.rs"]
-mod loops;
-
 use std::{
     fmt::Write as _,
     fs,
@@ -18,7 +15,6 @@ use glasshouse_engine::{
     Instance as _, InstanceLimits, Machine, Snapshot,
     native::{EngineConfig, MemoryImage, Wasmtime, WasmtimeInstance},
 };
-use loops::guest;
 use wasmtime::{Config, Engine, Instance, InstancePre, Linker, Memory, Module, Store};
 
 /// Times each side is measured.
@@ -175,10 +171,11 @@ fn load() {
     // SAFETY: the file was written above.
     let mapped = || time(|| unsafe { Module::deserialize_file(&engine, &path) }.expect("it was compiled"));
     compare("load from disk, verified", "bare wasmtime, mapping the file", medians(ours, mapped));
-    // SAFETY: the file was written above.
     let copied = || {
         time(|| {
-            unsafe { Module::deserialize(&engine, fs::read(&path).expect("it is there")) }.expect("compiled")
+            let code = fs::read(&path).expect("it is there");
+            // SAFETY: the file was written above.
+            unsafe { Module::deserialize(&engine, code) }.expect("it was compiled")
         })
     };
     compare("load from disk, verified", "bare wasmtime, reading the file", medians(ours, copied));
@@ -301,6 +298,15 @@ fn memory() -> u64 {
         line.split_whitespace().next().and_then(|kibibytes| kibibytes.parse::<u64>().ok()).unwrap_or_default()
     };
     (field("/proc/self/smaps_rollup", "Pss:") + field("/proc/self/status", "VmPTE:")) << 10
+}
+
+/// A module with a page of memory, `gh_allocate` that always answers 1024, and these fields.
+fn guest(fields: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module (memory (export "memory") 1)
+        (func (export "gh_allocate") (param i32) (result i32) i32.const 1024) {fields})"#
+    );
+    wat::parse_str(text).expect("good text")
 }
 
 /// A module with this many functions of mixed code, about 400 bytes each.

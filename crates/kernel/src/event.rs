@@ -1,5 +1,6 @@
 //! What the kernel tells observers.
 
+use glasshouse_devices::{DeviceEvent, FileAccess};
 use glasshouse_protocol::ErrorData;
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,20 @@ pub enum EventKind {
         /// Whether it has a result.
         succeeded: bool,
     },
+    /// A device of a process did something: a frame was presented, audio was played, a timer fired, …
+    Device {
+        /// The process.
+        process: ProcessId,
+        /// What. The event's name is the device event's own.
+        event: DeviceEvent,
+    },
+    /// A program used a file.
+    FileUsed {
+        /// The process.
+        process: ProcessId,
+        /// Which, how, and what came of it.
+        access: FileAccess,
+    },
     /// The host acted on a device of a process.
     DeviceInput {
         /// The process.
@@ -166,6 +181,8 @@ impl EventKind {
             Self::CapabilityDenied { .. } => "CapabilityDenied",
             Self::Emitted { .. } => "Emitted",
             Self::Logged { .. } => "Logged",
+            Self::Device { event, .. } => event.name(),
+            Self::FileUsed { .. } => "FileUsed",
             Self::CallFinished { .. } => "CallFinished",
             Self::DeviceInput { .. } => "DeviceInput",
             Self::CompletionIgnored { .. } => "CompletionIgnored",
@@ -188,6 +205,8 @@ impl EventKind {
             | Self::CapabilityDenied { process, .. }
             | Self::Emitted { process, .. }
             | Self::Logged { process, .. }
+            | Self::Device { process, .. }
+            | Self::FileUsed { process, .. }
             | Self::CallFinished { process, .. }
             | Self::DeviceInput { process, .. }
             | Self::StepIgnored { process } => Some(*process),

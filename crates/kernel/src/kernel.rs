@@ -452,6 +452,12 @@ impl Kernel {
         for payload in &report.events {
             self.publish(EventKind::Emitted { process: id, payload: payload.clone() }, effects);
         }
+        for event in &report.devices.events {
+            self.publish(EventKind::Device { process: id, event: event.clone() }, effects);
+        }
+        for access in &report.devices.files.accesses {
+            self.publish(EventKind::FileUsed { process: id, access: access.clone() }, effects);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use glasshouse_devices::{
-    Context as Devices, MountPoint, OutputStream, Setup, WavWriter, parse_input_script,
+    Context as Devices, ContextLimits, MountPoint, OutputStream, Setup, WavWriter, parse_input_script,
 };
 use glasshouse_engine::{HostMachine, Interrupt, Interruption, native::Profile, signature};
 use glasshouse_kernel::{Event, EventKind, Exit, ExitReason};
@@ -235,7 +235,8 @@ fn options<'t>(arguments: &RunArguments, name: &str, watch: &Watch) -> Result<Pr
     if let Some(file) = &arguments.events {
         let text =
             String::from_utf8(read(file, "event script")?).context("the event script is not UTF-8 text")?;
-        setup.input = parse_input_script(&text).with_context(|| file.display().to_string())?;
+        setup.input = parse_input_script(&text, &ContextLimits::default())
+            .with_context(|| file.display().to_string())?;
     }
     // Standard input is read by the program unless the function's own input comes from there.
     if let Some(file) = &arguments.stdin {

@@ -7,12 +7,12 @@
 //! audio_play(pointer: i32, length: i32) -> i64                plays whole frames; where they start in the stream, in frames
 //! ```
 //!
-//! `rate` is frames in a second; a frame is one sample of every channel, in order (left, right, …). `length` is bytes. Played
-//! frames follow each other without gaps: the first starts at 0, each further one where the last ended, so the offset
-//! is exact to the sample, whether or not a host listens. To configure the format that is already set changes nothing; another one begins a
-//! new stream at 0. Each byte that is played costs 1 fuel. A misuse stops the step: an unknown format, a rate of 0 or over
-//! [`crate::ContextLimits::audio_rate`], no channels or more than [`crate::ContextLimits::audio_channels`], half a frame,
-//! samples before any configuration.
+//! `rate` is frames in a second; a frame is one sample of every channel, in order (left, right, …). `length` is bytes.
+//! Played frames follow each other without gaps: the first starts at 0, each further one where the last ended, so the
+//! offset is exact to the sample, whether or not a host listens. To configure the format that is already set changes
+//! nothing; another one begins a new stream at 0. Each byte that is played costs 1 fuel. A misuse stops the step: an
+//! unknown format, a rate of 0 or over [`crate::ContextLimits::audio_rate`], no channels or more than
+//! [`crate::ContextLimits::audio_channels`], half a frame, samples before any configuration.
 
 #[cfg(test)]
 mod tests;

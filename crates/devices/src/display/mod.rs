@@ -19,12 +19,12 @@
 //! 5 Luma8      1 byte: 0 black to 255 white
 //! ```
 //!
-//! A palette entry is four bytes: red, green, blue, alpha. Setting a palette sets all 256: entries that are not given become opaque
-//! black, as all are at first. It holds for frames that are presented from then on. A frame has exactly stride × height bytes, the
-//! last row's padding among them. Every byte of a palette or a frame costs 1 fuel. Numbers of frames go on when the display is
-//! configured anew. A misuse stops the step: an unknown format, a side of 0 or over [`crate::ContextLimits::frame_side`], a stride
-//! that is too short, more bytes than [`crate::ContextLimits::frame_bytes`], another length than configured, a frame before
-//! any configuration.
+//! A palette entry is four bytes: red, green, blue, alpha. Setting a palette sets all 256: entries that are not given
+//! become opaque black, as all are at first. It holds for frames that are presented from then on. A frame has exactly
+//! stride × height bytes, the last row's padding among them. Every byte of a palette or a frame costs 1 fuel. Numbers
+//! of frames go on when the display is configured anew. A misuse stops the step: an unknown format, a side of 0 or over
+//! [`crate::ContextLimits::frame_side`], a stride that is too short, more bytes than
+//! [`crate::ContextLimits::frame_bytes`], another length than configured, a frame before any configuration.
 
 mod frame;
 mod share;
@@ -164,13 +164,15 @@ impl Display {
         })
     }
 
-    pub(crate) fn save(&self) -> SavedDisplay {
-        SavedDisplay {
+    /// What is to be saved; nothing when the guest has not used its display.
+    pub(crate) fn save(&self) -> Option<SavedDisplay> {
+        let unused = self.layout.is_none() && self.palette == Self::default().palette;
+        (!unused).then(|| SavedDisplay {
             layout: self.layout,
             palette: self.palette.to_vec(),
             frames: self.frames,
             latest: self.writer.latest(),
-        }
+        })
     }
 }
 

@@ -130,7 +130,7 @@ impl Context {
         if tree.nodes.values().any(is_lost) {
             return Err(FileError::Invalid);
         }
-        self.files = Files { tree, descriptors, accesses: Accesses::default() };
+        *self.files = Files { tree, descriptors, accesses: Accesses::default() };
         Ok(())
     }
 }

@@ -11,7 +11,8 @@
 //!
 //! `length` of `input_next` is at least 32. Each byte that is written costs 1 fuel. Timers put records into the same
 //! queue. Records come in the order of their times; of equal times input before timers, and each in the order in which
-//! it was sent, or of the timers' numbers. When the queue is full, new records are lost and counted; the state is kept all the same.
+//! it was sent, or of the timers' numbers. When the queue is full, new records are lost and counted; the state is kept
+//! all the same.
 //!
 //! A record has 32 bytes, integers little-endian, unused bytes zero:
 //!

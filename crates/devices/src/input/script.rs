@@ -14,7 +14,8 @@
 //!                          "gamepads": [{"buttons": ["south"], "axes": [0, 32767]}]}}         on one line; all optional
 //! ```
 //!
-//! `at_ns` says nanoseconds in the place of `at_ms`. Empty lines and lines that start with `#` are skipped. Lines need not be in order of time.
+//! `at_ns` says nanoseconds in the place of `at_ms`. Empty lines and lines that start with `#` are skipped. Lines need
+//! not be in order of time.
 
 use alloc::vec::Vec;
 

@@ -255,8 +255,8 @@ fn devices_to_which_no_process_comes_are_refused() {
         fault(&|saved| saved.limits.frame_bytes = 15),
         fault(&|saved| saved.limits.audio_rate = 47_999),
         fault(&|saved| saved.random_words = u128::MAX),
-        fault(&|saved| saved.logs.push(LogLine { level: 5, text: "".into() })),
-        fault(&|saved| saved.events.push(vec![0; (1 << 20) + 1])),
+        fault(&|saved| saved.output.logs.push(LogLine { level: 5, text: "".into() })),
+        fault(&|saved| saved.output.events.push(vec![0; (1 << 20) + 1])),
     ];
     let expected = [
         "the devices were saved in version 7; this reads version 1",
@@ -282,6 +282,7 @@ fn observers_are_not_saved_and_change_nothing_that_is() {
     let (mut alone, mut observed) = (Machine::new(), Machine::new());
     let reader = observed.context.frame_reader();
     observed.context.record_audio(true);
+    assert_eq!(alone.context.save().encode(), observed.context.save().encode());
     for machine in [&mut alone, &mut observed] {
         machine.call("display_configure", &[4, 4, 4, 5]).unwrap();
         machine.call("audio_configure", &[48_000, 1, 2]).unwrap();

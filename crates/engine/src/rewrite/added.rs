@@ -20,9 +20,8 @@ use crate::{
 /// takes, or is the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Function {
-    /// Calls the hook that the host has put into its table. Takes so many values of each of [`KEPT`], in this order, and
-    /// answers them: a compiler need not keep them over the call then.
-    Checkpoint([u8; KEPT.len()]),
+    /// Calls the hook that the host has put into its table: `() -> ()`.
+    Checkpoint,
     /// `memory.grow`: `(i32) -> i32`.
     GrowMemory,
     /// `table.grow` of this table: `(funcref, i32) -> i32`. Each table has its own, since the operator names it.
@@ -60,11 +59,10 @@ pub(super) struct Added {
     added_functions: Vec<(Function, u32)>,
 }
 
-/// The checkpoint that keeps nothing. Every module has it.
-pub(super) const CHECKPOINT: Function = Function::Checkpoint([0; KEPT.len()]);
-
-/// The types of values that a checkpoint can keep.
-pub(super) const KEPT: [ValType; 3] = [ValType::F32, ValType::F64, ValType::V128];
+/// Globals into which the values of a loop's locals are put over a checkpoint: of type `i64`, and behind them of type
+/// `v128`. Not part of a process's state: they are written before they are read.
+pub(super) const KEPT_NUMBERS: u32 = 16;
+pub(super) const KEPT_VECTORS: u32 = 8;
 
 /// The byte that starts a function type.
 const FUNCTION_TYPE: u8 = 0x60;
@@ -84,9 +82,14 @@ impl Added {
         self.globals + account as u32
     }
 
+    /// The first of the globals that keep numbers; those that keep vectors lie behind them.
+    pub(super) fn kept_numbers(&self) -> u32 {
+        self.globals + Account::ALL.len() as u32
+    }
+
     /// The global and the bit in it that record whether a segment, by its number among those that can be dropped, was.
     pub(super) fn dropped(&self, number: u32) -> (u32, i64) {
-        let global = self.globals + Account::ALL.len() as u32 + number / SEGMENTS_PER_GLOBAL;
+        let global = self.kept_numbers() + KEPT_NUMBERS + KEPT_VECTORS + number / SEGMENTS_PER_GLOBAL;
         (global, 1 << (number % SEGMENTS_PER_GLOBAL))
     }
 
@@ -100,10 +103,8 @@ impl Added {
         if let Some(place) = self.places.get(&function) {
             return self.functions + place;
         }
-        let kept = kept_types(function);
         let (parameters, results) = match function {
-            Function::Checkpoint(..) => (kept.as_slice(), kept.as_slice()),
-            Function::Drop => NOTHING,
+            Function::Checkpoint | Function::Drop => NOTHING,
             Function::GrowMemory => GROW_MEMORY,
             Function::GrowTable(_) => GROW_TABLE,
             Function::ReadGlobal(_, Bits::V128) => (&[][..], TWO),
@@ -120,7 +121,7 @@ impl Added {
 
     /// Adds what depends on the whole module, when all of it has been read.
     pub(super) fn complete(&mut self) {
-        self.function(CHECKPOINT);
+        self.function(Function::Checkpoint);
         for (global, kind) in self.state.globals().to_vec() {
             let bits = match kind {
                 Register::F32 => Bits::F32,
@@ -196,12 +197,18 @@ impl Added {
     /// Items for the global section, with their number. All start at zero: nothing runs and nothing grows before a host
     /// has set them.
     pub(super) fn encode_globals(&self) -> (u32, Vec<u8>) {
-        let count = Account::ALL.len() as u32 + self.dropped_globals();
+        let numbers = Account::ALL.len() as u32 + KEPT_NUMBERS;
+        let count = numbers + KEPT_VECTORS + self.dropped_globals();
         let mut items = Vec::new();
-        for _ in 0..count {
-            let val_type = wasm_encoder::ValType::I64;
+        for place in 0..count {
+            let is_vector = (numbers..numbers + KEPT_VECTORS).contains(&place);
+            let (val_type, zero) = if is_vector {
+                (wasm_encoder::ValType::V128, ConstExpr::v128_const(0))
+            } else {
+                (wasm_encoder::ValType::I64, ConstExpr::i64_const(0))
+            };
             wasm_encoder::GlobalType { val_type, mutable: true, shared: false }.encode(&mut items);
-            ConstExpr::i64_const(0).encode(&mut items);
+            zero.encode(&mut items);
         }
         (count, items)
     }
@@ -232,7 +239,7 @@ impl Added {
                 Function::ReadGlobal(global, _) => format!("{}{global}", abi::READ_GLOBAL),
                 Function::WriteGlobal(global, _) => format!("{}{global}", abi::WRITE_GLOBAL),
                 Function::Drop => abi::DROP.into(),
-                Function::Checkpoint(..) | Function::GrowMemory | Function::GrowTable(_) => continue,
+                Function::Checkpoint | Function::GrowMemory | Function::GrowTable(_) => continue,
             };
             exports.push((name, ExportKind::Func, self.functions + place as u32));
         }
@@ -248,9 +255,9 @@ impl Added {
     /// Items for the code section, with their number.
     pub(super) fn encode_code(&self) -> (u32, Vec<u8>) {
         let mut items = Vec::new();
-        for (function, _) in &self.added_functions {
+        for (function, kind) in &self.added_functions {
             let function = match function {
-                Function::Checkpoint(..) => self.checkpoint(*function),
+                Function::Checkpoint => self.checkpoint(*kind),
                 Function::GrowMemory => self.grow_memory(),
                 Function::GrowTable(table) => self.grow_table(*table),
                 Function::ReadGlobal(global, bits) => read_global(*global, *bits),
@@ -262,17 +269,11 @@ impl Added {
         (self.added_functions.len() as u32, items)
     }
 
-    /// Calls what lies in the table for the host's hook, and answers what it was given.
-    fn checkpoint(&self, function: Function) -> wasm_encoder::Function {
-        let same = |added: &(Vec<ValType>, Vec<ValType>)| added.0.is_empty() && added.1.is_empty();
-        let kind = self.types + self.added_types.iter().position(same).unwrap_or_default() as u32;
-        let mut code = wasm_encoder::Function::new([]);
-        code.instructions().i32_const(0).call_indirect(self.tables, kind);
-        for parameter in 0..kept_types(function).len() as u32 {
-            code.instructions().local_get(parameter);
-        }
-        code.instructions().end();
-        code
+    /// Calls what lies in the table for the host's hook; `kind` is the type of this function and of the hook.
+    fn checkpoint(&self, kind: u32) -> wasm_encoder::Function {
+        let mut function = wasm_encoder::Function::new([]);
+        function.instructions().i32_const(0).call_indirect(self.tables, kind).end();
+        function
     }
 
     /// Answers -1 beyond [`Account::MemoryPages`], and counts each -1.
@@ -324,13 +325,6 @@ impl Added {
         code.end();
         function
     }
-}
-
-/// The values that a checkpoint keeps.
-fn kept_types(function: Function) -> Vec<ValType> {
-    let Function::Checkpoint(counts) = function else { return Vec::new() };
-    let each = |(kind, count): (ValType, u8)| core::iter::repeat_n(kind, count.into());
-    KEPT.into_iter().zip(counts).flat_map(each).collect()
 }
 
 /// Answers the bits of a global.

@@ -35,12 +35,14 @@
 //!       loop … gh_fuel -= cost; br_if checkpoint ((gh_fuel | gh_stack) < 0) … the body … end
 //!       br exit
 //!     end
-//!     call gh_hooks[0]; gh_fuel += cost; br again
+//!     globals = locals; call gh_hooks[0]; locals = globals; gh_fuel += cost; br again
 //!   end
 //! end
 //! ```
 //!
-//! Only the few loops that take parameters from the stack have the call in them.
+//! The locals that the loop uses lie in globals over the call, for the same reason: a value that lives over a call is kept
+//! in memory for the whole loop (SHA-256 takes three times as long). Only the few loops that take parameters from the stack
+//! have the call in them.
 //!
 //! `memory.grow` and `table.grow` become calls of the functions in `added`, charged like the operators and not counted as
 //! calls: they are small, call nothing, and at most one is active. NaNs are settled as `nan` says, which costs no fuel,
@@ -57,7 +59,7 @@ use wasmparser::{
 };
 
 use super::{
-    added::{Added, CHECKPOINT, Function, KEPT},
+    added::{Added, Function, KEPT_NUMBERS, KEPT_VECTORS},
     cost::{self, SizeCost},
     frame,
     nan::{self, Numbers, Scratch, Shape},
@@ -74,8 +76,8 @@ const SMALL_LEAF: u64 = 32;
 /// Bytes of a rewritten body: what browsers compile at most.
 const REWRITTEN_BYTES_MAXIMUM: usize = 7_654_321;
 
-/// Locals that are kept over a checkpoint in a loop: as many as are passed in registers.
-const KEPT_MAXIMUM: usize = 8;
+/// Locals that a loop uses and that are noted at most: about as many as a compiler has registers for.
+const NOTED_MAXIMUM: usize = (KEPT_NUMBERS + KEPT_VECTORS) as usize;
 
 /// Blocks that the pass puts around a loop.
 const LOOP_BLOCKS: u32 = 3;
@@ -131,9 +133,15 @@ enum Piece {
 struct LoopEnd {
     /// The segment of the loop's head.
     head: usize,
-    checkpoint: u32,
-    /// Locals that the checkpoint keeps.
-    kept: Vec<u32>,
+    kept: Vec<Kept>,
+}
+
+/// A local whose value lies in a global over a checkpoint, so that a compiler does not keep it over the call, in memory,
+/// for the whole loop.
+struct Kept {
+    local: u32,
+    kind: ValType,
+    global: u32,
 }
 
 /// An open block.
@@ -260,7 +268,7 @@ pub(super) fn rewrite(
     let accounts = Accounts {
         fuel: added.account(Account::Fuel),
         stack: added.account(Account::Stack),
-        checkpoint: added.function(CHECKPOINT),
+        checkpoint: added.function(Function::Checkpoint),
     };
     let size_scratch = validator.len_locals();
     let first_scratch = size_scratch + u32::from(function.needs_scratch);
@@ -454,12 +462,12 @@ impl Body {
 
     /// Notes that the open loops use a local.
     fn uses(&mut self, local: u32, is_written: bool) {
-        if !self.local_types.get(local as usize).is_some_and(|kind| KEPT.contains(kind)) {
+        if matches!(self.local_types.get(local as usize), None | Some(ValType::Ref(_))) {
             return;
         }
         let Some(block) = self.blocks.iter_mut().rev().find(|block| block.wrapped.is_some()) else { return };
         let list = if is_written { &mut block.written } else { &mut block.read };
-        if list.len() < KEPT_MAXIMUM && !list.contains(&local) {
+        if list.len() < NOTED_MAXIMUM && !list.contains(&local) {
             list.push(local);
         }
     }
@@ -479,20 +487,19 @@ impl Body {
                 self.uses(*local, is_written);
             }
         }
-        let mut kept = written;
-        kept.extend(read);
-        let mut unique = Vec::new();
-        for local in kept {
-            if unique.len() < KEPT_MAXIMUM && !unique.contains(&local) {
-                unique.push(local);
+        let (mut numbers, mut vectors) = (added.kept_numbers(), added.kept_numbers() + KEPT_NUMBERS);
+        let (first_vector, end) = (vectors, vectors + KEPT_VECTORS);
+        let mut kept: Vec<Kept> = Vec::new();
+        for local in written.into_iter().chain(read) {
+            let Some(kind) = self.local_types.get(local as usize).copied() else { continue };
+            let (place, limit) =
+                if kind == ValType::V128 { (&mut vectors, end) } else { (&mut numbers, first_vector) };
+            if *place < limit && !kept.iter().any(|kept| kept.local == local) {
+                kept.push(Kept { local, kind, global: *place });
+                *place += 1;
             }
         }
-        let kind = |local: u32| self.local_types.get(local as usize).copied();
-        let of = |wanted: ValType| unique.iter().copied().filter(move |local| kind(*local) == Some(wanted));
-        let lists = KEPT.map(|wanted| of(wanted).collect::<Vec<_>>());
-        let counts = core::array::from_fn(|index| lists[index].len() as u8);
-        let checkpoint = added.function(Function::Checkpoint(counts));
-        LoopEnd { head, checkpoint, kept: lists.concat() }
+        LoopEnd { head, kept }
     }
 
     /// The depth, among all blocks, of the block that lies so deep among the function's own.
@@ -612,12 +619,26 @@ impl Encoder<'_> {
     /// is paid for again when the loop is entered again.
     fn encode_loop_end(&self, end: &LoopEnd, accounts: &Accounts, output: &mut Vec<u8>) {
         encode(&[Instruction::End, Instruction::Br(2), Instruction::End], output);
-        for local in &end.kept {
-            Instruction::LocalGet(*local).encode(output);
+        for kept in &end.kept {
+            Instruction::LocalGet(kept.local).encode(output);
+            match kept.kind {
+                ValType::I32 => encode(&[Instruction::I64ExtendI32U], output),
+                ValType::F32 => encode(&[Instruction::I32ReinterpretF32, Instruction::I64ExtendI32U], output),
+                ValType::F64 => encode(&[Instruction::I64ReinterpretF64], output),
+                _ => {}
+            }
+            Instruction::GlobalSet(kept.global).encode(output);
         }
-        Instruction::Call(end.checkpoint).encode(output);
-        for local in end.kept.iter().rev() {
-            Instruction::LocalSet(*local).encode(output);
+        Instruction::Call(accounts.checkpoint).encode(output);
+        for kept in &end.kept {
+            Instruction::GlobalGet(kept.global).encode(output);
+            match kept.kind {
+                ValType::I32 => encode(&[Instruction::I32WrapI64], output),
+                ValType::F32 => encode(&[Instruction::I32WrapI64, Instruction::F32ReinterpretI32], output),
+                ValType::F64 => encode(&[Instruction::F64ReinterpretI64], output),
+                _ => {}
+            }
+            Instruction::LocalSet(kept.local).encode(output);
         }
         let cost = self.segments[end.head];
         if cost > 0 {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use glasshouse_devices::{Context, StepCall, StepReport};
+use glasshouse_devices::{Context, ProcessMemory, StepCall, StepReport};
 use glasshouse_engine::{
     Instance, InstanceLimits, Machine, ModuleError, Snapshot, SnapshotError, StepLimits, rewrite::Needs,
 };
@@ -70,5 +70,9 @@ impl<I: Instance> Instance for RecordedInstance<I> {
 
     fn snapshot(&mut self) -> Result<Snapshot<I::Image>, SnapshotError> {
         self.instance.snapshot()
+    }
+
+    fn memory(&mut self) -> &mut dyn ProcessMemory {
+        self.instance.memory()
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use glasshouse_devices::{StepCall, StepOutcome, StepReport};
+use glasshouse_devices::{DeviceReport, StepCall, StepOutcome, StepReport};
 use glasshouse_envelope::HEADER_LENGTH;
 use glasshouse_protocol::{ErrorData, GenerateResponse};
 
@@ -297,6 +297,18 @@ fn of_report<'a>(process: &ProcessId, report: &'a StepReport) -> Vec<(&'static s
         ]
     }));
     fields.extend(report.events.iter().map(|event| ("an event", Value::Bytes(event.as_slice()))));
+    // Taken apart, so that nothing that is added is forgotten here.
+    let DeviceReport { events, events_dropped, answers, output, error, files } = &report.devices;
+    for (name, stream) in [("standard output", output), ("standard error", error)] {
+        fields.push((name, Value::Bytes(&stream.kept)));
+        fields.push(("the hash of all output", text(stream.hash)));
+    }
+    fields.push(("the number of the host's answers", number(answers.len() as u64)));
+    fields.extend(events.iter().map(|event| ("a device's event", text(event))));
+    fields.push(("the number of dropped device events", number(*events_dropped)));
+    fields.extend(files.accesses.iter().map(|access| ("a file's use", text(access))));
+    fields.push(("files", text(files)));
+    fields.extend(answers.iter().map(|answer| ("an answer of the host", text(answer))));
     fields
 }
 

@@ -38,7 +38,7 @@ impl Sound {
             if self.left == 0 {
                 break;
             }
-            *sample = if self.left / self.half_wave % 2 == 0 { LOUDNESS } else { -LOUDNESS };
+            *sample = if (self.left / self.half_wave).is_multiple_of(2) { LOUDNESS } else { -LOUDNESS };
             self.left -= 1;
         }
         STREAM.play(&samples);
