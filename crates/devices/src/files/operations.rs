@@ -67,6 +67,13 @@ impl Context {
         }
         match base {
             Base::Tree(directory) => {
+                if options.create && path.ends_with('/') {
+                    // No file can be made so, wherever a symbolic link would lead.
+                    let found = self.files.tree.resolve(*directory, path, Last::Keep)?;
+                    if found.place.is_some() {
+                        return Err(FileError::IsDirectory.into());
+                    }
+                }
                 let follow = options.follow && !(options.create && options.exclusive);
                 let found = self.files.tree.resolve(*directory, path, last(follow))?;
                 Ok(self.open_node(&found, options)?)

@@ -17,6 +17,8 @@ mod path;
 mod poll;
 mod process;
 mod rights;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub(crate) use errno::{Errno, Fault};

@@ -115,14 +115,17 @@ impl Directories {
             FileRequest::List { handle, limit } => list(self.directory(handle)?.0, limit),
             FileRequest::MetadataAt { base, path, follow } => {
                 let (directory, _) = self.directory(base)?;
-                let metadata =
-                    if follow { directory.metadata(path) } else { directory.symlink_metadata(path) };
+                let metadata = if follows(path, follow) {
+                    directory.metadata(path)
+                } else {
+                    directory.symlink_metadata(path)
+                };
                 metadata.map(|metadata| FileAnswer::Metadata(describe(&metadata))).map_err(error)
             }
             FileRequest::SetTimesAt { base, path, follow, accessed, modified } => {
                 let directory = self.writable_directory(base)?;
                 let (accessed, modified) = (time_spec(accessed)?, time_spec(modified)?);
-                let set = if follow {
+                let set = if follows(path, follow) {
                     DirExt::set_times(directory, path, accessed, modified)
                 } else {
                     directory.set_symlink_times(path, accessed, modified)
@@ -235,14 +238,20 @@ impl Directories {
     }
 }
 
+/// Whether a symbolic link that is the last name of a path is followed: with a slash behind it, it always is.
+fn follows(path: &str, follow: bool) -> bool {
+    follow || path.ends_with('/') || path.ends_with("/.")
+}
+
 /// Opens a file or directory.
 fn open(directory: &Dir, writable: bool, path: &str, opening: Opening) -> Result<Handle, FileError> {
     if !writable && (opening.write || opening.create || opening.truncate) {
         return Err(FileError::ReadOnly);
     }
+    let follow = follows(path, opening.follow);
     if opening.directory {
         let opened =
-            if opening.follow { directory.open_dir(path) } else { directory.open_dir_nofollow(path) };
+            if follow { directory.open_dir(path) } else { directory.open_dir_nofollow(path) };
         let opened = opened.map_err(error)?;
         // A directory's content cannot be written.
         return if opening.write {
@@ -259,7 +268,7 @@ fn open(directory: &Dir, writable: bool, path: &str, opening: Opening) -> Result
         .create(opening.create && !opening.exclusive)
         .create_new(opening.create && opening.exclusive)
         .truncate(opening.truncate)
-        .follow(if opening.follow { FollowSymlinks::Yes } else { FollowSymlinks::No })
+        .follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No })
         .maybe_dir(true)
         // A pipe without a writer would be waited for.
         .nonblock(true);
