@@ -1,5 +1,5 @@
-;; Writes four billion buffers, and exits with the errno: fault.
-;; ends with exit code 21: exit_code
+;; Writes four billion buffers, and exits with the errno: inval.
+;; ends with exit code 28: exit_code
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

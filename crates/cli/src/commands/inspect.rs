@@ -7,7 +7,7 @@ use glasshouse_engine::{Inspection, ModuleKind, inspect};
 
 use crate::{
     arguments::InspectArguments,
-    commands::{public_key, read_module},
+    commands::{printable, public_key, read_module},
 };
 
 /// Runs the command.
@@ -77,15 +77,7 @@ fn print(name: &str, module: &[u8], inspection: &Inspection) {
     }
 }
 
-/// One line; names in a module are whatever its author wrote, so control characters are escaped.
+/// One line; names in a module are whatever its author wrote.
 fn line(label: &str, text: &str) {
-    let text: String = text
-        .chars()
-        .flat_map(|character| {
-            let escaped: Vec<char> =
-                if character.is_control() { character.escape_default().collect() } else { vec![character] };
-            escaped
-        })
-        .collect();
-    anstream::println!("{label:<12} {text}");
+    anstream::println!("{label:<12} {}", printable(text));
 }

@@ -44,6 +44,14 @@ fn read_module(path: &Path) -> Result<(String, Vec<u8>)> {
     }
 }
 
+/// A text that a module or its author wrote, safe to print: control characters are escaped.
+fn printable(text: &str) -> String {
+    let escape = |character: char| {
+        if character.is_control() { character.escape_default().collect() } else { character.to_string() }
+    };
+    text.chars().map(escape).collect()
+}
+
 /// Reads a public key that modules are signed with.
 fn public_key(path: &Path) -> Result<PublicKey> {
     let file = read(path, "public key")?;

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::{ProfileArgument, RunArguments},
-    commands::{create_trace, engine_config, public_key, read, read_module},
+    commands::{create_trace, engine_config, printable, public_key, read, read_module},
 };
 
 /// The function that is called when none is named.
@@ -53,7 +53,7 @@ impl Observer for Log {
         let names = ["error", "warn", "info", "debug", "trace"];
         let name = names.get(usize::from(*level)).copied().unwrap_or("log");
         match &self.0 {
-            None => anstream::eprintln!("{name}: {}", text.escape_debug()),
+            None => anstream::eprintln!("{name}: {}", printable(text)),
             Some(lines) => {
                 let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
                 if lines.len() < CAPTURED_LINES {
@@ -235,8 +235,10 @@ fn options<'t>(arguments: &RunArguments, name: &str, watch: &Watch) -> Result<Pr
     if let Some(file) = &arguments.events {
         let text =
             String::from_utf8(read(file, "event script")?).context("the event script is not UTF-8 text")?;
-        setup.input = parse_input_script(&text, &ContextLimits::default())
-            .with_context(|| file.display().to_string())?;
+        setup.input = parse_input_script(&text, &ContextLimits::default()).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+            anyhow::anyhow!("the event script {} is not right:\n{}", file.display(), lines.join("\n"))
+        })?;
     }
     // Standard input is read by the program unless the function's own input comes from there.
     if let Some(file) = &arguments.stdin {
@@ -398,8 +400,8 @@ fn ended(exit: &Exit, watch: &Watch, silent: bool) -> ExitCode {
 }
 
 fn tell_error(error: &ErrorData) {
-    anstream::eprintln!("error: {} ({})", error.message.escape_debug(), error.code.escape_debug());
+    anstream::eprintln!("error: {} ({})", printable(&error.message), printable(&error.code));
     for source in &error.sources {
-        anstream::eprintln!("  caused by: {}", source.escape_debug());
+        anstream::eprintln!("  caused by: {}", printable(source));
     }
 }

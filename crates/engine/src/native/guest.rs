@@ -50,7 +50,7 @@ impl WasmtimeGuest {
         }
     }
 
-    fn function<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> Result<TypedFunc<P, R>, Failure> {
+    fn typed<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> Result<TypedFunc<P, R>, Failure> {
         self.instance.get_typed_func::<P, R>(&mut self.store, name).map_err(failure)
     }
 }
@@ -73,7 +73,7 @@ impl Guest for WasmtimeGuest {
     }
 
     fn procedure(&mut self, name: &str) -> Result<(), Failure> {
-        let function = self.function::<(), ()>(name)?;
+        let function = self.typed::<(), ()>(name)?;
         function.call(&mut self.store, ()).map_err(failure)
     }
 
@@ -81,7 +81,7 @@ impl Guest for WasmtimeGuest {
         let function = match &self.allocate {
             Some(function) => function.clone(),
             None => {
-                let function = self.function(abi::ALLOCATE)?;
+                let function = self.typed(abi::ALLOCATE)?;
                 self.allocate.insert(function).clone()
             }
         };
@@ -92,7 +92,7 @@ impl Guest for WasmtimeGuest {
         let function = match &self.entry {
             Some((name, function)) if name == entry => function.clone(),
             _ => {
-                let function = self.function(entry)?;
+                let function = self.typed(entry)?;
                 self.entry.insert((entry.into(), function)).1.clone()
             }
         };

@@ -250,8 +250,7 @@ fn open(directory: &Dir, writable: bool, path: &str, opening: Opening) -> Result
     }
     let follow = follows(path, opening.follow);
     if opening.directory {
-        let opened =
-            if follow { directory.open_dir(path) } else { directory.open_dir_nofollow(path) };
+        let opened = if follow { directory.open_dir(path) } else { directory.open_dir_nofollow(path) };
         let opened = opened.map_err(error)?;
         // A directory's content cannot be written.
         return if opening.write {
