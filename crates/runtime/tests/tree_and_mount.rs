@@ -7,7 +7,7 @@ use glasshouse_devices::{Call, Context, Guest, Stop, WASI_MODULE, find};
 use glasshouse_runtime::NativeHost;
 use proptest::{
     prelude::*,
-    test_runner::{Config, FileFailurePersistence},
+    test_runner::{Config, FileFailurePersistence, RngSeed},
 };
 
 const ALL_RIGHTS: u64 = (1 << 28) - 1;
@@ -260,6 +260,15 @@ fn path() -> impl Strategy<Value = String> {
     (proptest::collection::vec(name, 1..4), end).prop_map(|(names, end)| names.join("/") + end)
 }
 
+/// A path with nothing behind its last name. Where two paths are wrong at once, systems differ in which they complain of
+/// first, and mostly about what stands at their ends.
+fn plain_path() -> impl Strategy<Value = String> {
+    path().prop_map(|path| match path.trim_end_matches(['/', '.']) {
+        "" => "a".to_owned(),
+        path => path.to_owned(),
+    })
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
     let rights = prop_oneof![Just(READ), Just(WRITE), Just(READ | WRITE), Just(0)];
@@ -280,10 +289,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (path(), any::<bool>()).prop_map(|(path, follow)| Stat(path, follow)),
         3 => path().prop_map(CreateDirectory),
         1 => path().prop_map(RemoveDirectory),
-        1 => path().prop_map(Unlink),
-        3 => (path(), path()).prop_map(|(path, to)| Rename(path, to)),
-        2 => (path(), path()).prop_map(|(path, to)| Link(path, to)),
-        2 => (path(), path()).prop_map(|(target, path)| SymbolicLink(target, path)),
+        1 => plain_path().prop_map(Unlink),
+        3 => (plain_path(), plain_path()).prop_map(|(path, to)| Rename(path, to)),
+        2 => (plain_path(), plain_path()).prop_map(|(path, to)| Link(path, to)),
+        2 => (plain_path(), plain_path()).prop_map(|(target, path)| SymbolicLink(target, path)),
         1 => path().prop_map(ReadLink),
         1 => fd().prop_map(List),
     ]
@@ -291,7 +300,13 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn config() -> Config {
     let failures = FileFailurePersistence::Direct("tests/tree_and_mount.regressions");
-    Config { cases: 512, failure_persistence: Some(Box::new(failures)), ..Config::default() }
+    // Always the same cases: what fails once fails again.
+    Config {
+        cases: 4000,
+        failure_persistence: Some(Box::new(failures)),
+        rng_seed: RngSeed::Fixed(1),
+        ..Config::default()
+    }
 }
 
 proptest! {

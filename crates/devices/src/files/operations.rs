@@ -419,9 +419,7 @@ impl Context {
                 };
                 let node = from.existing(tree)?;
                 if to.must_be_directory && tree.kind(node)? != FileKind::Directory {
-                    let is_directory = to.existing(tree).is_ok();
-                    let error = if is_directory { FileError::IsDirectory } else { FileError::NotDirectory };
-                    return Err(error.into());
+                    return Err(FileError::NotDirectory.into());
                 }
                 Ok(tree.rename((*directory, name), (*to_directory, to_name), now)?)
             }
@@ -446,7 +444,7 @@ impl Context {
         match (base, to_base) {
             (Base::Tree(base), Base::Tree(to_base)) => {
                 let tree = &mut self.files.tree;
-                let from = tree.resolve(*base, path, Last::Keep)?;
+                let from = tree.resolve(*base, path, Last::NoFollow)?;
                 let to = tree.resolve(*to_base, to_path, Last::Keep)?;
                 let node = from.existing(tree)?;
                 let (directory, name) = free_place(&to)?;
@@ -470,7 +468,7 @@ impl Context {
                 let tree = &mut self.files.tree;
                 let found = tree.resolve(*directory, path, Last::Keep)?;
                 if found.must_be_directory {
-                    found.existing(tree)?;
+                    tree.resolve(*directory, path, Last::NoFollow)?.existing(tree)?;
                 }
                 let (directory, name) = free_place(&found)?;
                 tree.create(directory, name, NewNode::Link(target), now)?;

@@ -353,6 +353,14 @@ impl Tree {
         Ok(depth)
     }
 
+    /// Whether a directory is another node or lies somewhere in it.
+    fn lies_in(&self, mut directory: NodeId, id: NodeId) -> Result<bool, FileError> {
+        while directory != id && directory != ROOT {
+            directory = self.parent(directory)?;
+        }
+        Ok(directory == id)
+    }
+
     /// How many directories lie in each other below a directory, and itself; `None` when more than `limit`.
     fn height(&self, id: NodeId, limit: u32) -> Result<Option<u32>, FileError> {
         let mut level = alloc::vec![id];
@@ -502,12 +510,8 @@ impl Tree {
         self.can_hold(to.0, to.1)?;
         let is_directory = self.kind(id)? == FileKind::Directory;
         if is_directory {
-            let mut above = to.0;
-            while above != ROOT {
-                if above == id {
-                    return Err(FileError::Invalid);
-                }
-                above = self.parent(above)?;
+            if self.lies_in(to.0, id)? {
+                return Err(FileError::Invalid);
             }
             let room = self.limits.path_depth.saturating_sub(self.depth(to.0)?);
             if self.height(id, room)?.is_none() {
@@ -515,6 +519,9 @@ impl Tree {
             }
         }
         if let Some(replaced) = replaced {
+            if self.lies_in(from.0, replaced)? {
+                return Err(FileError::NotEmpty);
+            }
             match (is_directory, self.kind(replaced)? == FileKind::Directory) {
                 (true, false) => return Err(FileError::NotDirectory),
                 (false, true) => return Err(FileError::IsDirectory),

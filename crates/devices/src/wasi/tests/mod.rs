@@ -55,6 +55,9 @@ struct Program {
 
 type Answer<T> = Result<T, u64>;
 
+/// Name, kind and cookie of a directory's entry.
+type Entry = (Vec<u8>, u8, u64);
+
 fn errno(errno: Errno) -> u64 {
     errno as u64
 }
@@ -163,8 +166,8 @@ impl Program {
         Ok((self.memory.0[DATA as usize + 16], self.u64(DATA + 24), self.u64(DATA + 32)))
     }
 
-    /// Names, kinds and cookies of the entries that fit a buffer, and how much of it is used.
-    fn list(&mut self, fd: u64, room: u64, cookie: u64) -> Answer<(Vec<(Vec<u8>, u8, u64)>, u64)> {
+    /// The entries that fit a buffer, and how much of it is used.
+    fn list(&mut self, fd: u64, room: u64, cookie: u64) -> Answer<(Vec<Entry>, u64)> {
         self.call("fd_readdir", &[fd, DATA, room, cookie, RESULT])?;
         let used = self.u32(RESULT);
         let mut entries = Vec::new();

@@ -19,8 +19,10 @@ fn descriptor(kind: u8, fd: u32) -> [u8; 48] {
     record
 }
 
-/// User data, error, type, bytes and flags of each event.
-fn poll(program: &mut Program, subscriptions: &[[u8; 48]]) -> Answer<Vec<(u8, u64, u8, u64, u8)>> {
+/// User data, error, type, bytes and flags of an event.
+type Event = (u8, u64, u8, u64, u8);
+
+fn poll(program: &mut Program, subscriptions: &[[u8; 48]]) -> Answer<Vec<Event>> {
     let count = subscriptions.len() as u64;
     program.put(OTHER, &subscriptions.concat());
     program.call("poll_oneoff", &[OTHER, DATA, count, RESULT])?;

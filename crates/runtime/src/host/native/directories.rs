@@ -145,6 +145,15 @@ impl Directories {
             }
             FileRequest::Rename { base, path, to_base, to_path } => {
                 let (from, to) = (self.writable_directory(base)?, self.writable_directory(to_base)?);
+                // Only a directory can be named with a slash behind it; `cap-std` does not look.
+                let name = to_path.trim_end_matches('/');
+                if name.len() < to_path.len()
+                    && [path, name].iter().all(|path| ends_with_a_name(path))
+                    && from.symlink_metadata(path).is_ok_and(|metadata| !metadata.is_dir())
+                    && to.metadata(parent(name)).is_ok()
+                {
+                    return Err(FileError::NotDirectory);
+                }
                 from.rename(path, to, to_path).map(done).map_err(error)
             }
             FileRequest::Link { base, path, to_base, to_path } => {
@@ -241,6 +250,19 @@ impl Directories {
 /// Whether a symbolic link that is the last name of a path is followed: with a slash behind it, it always is.
 fn follows(path: &str, follow: bool) -> bool {
     follow || path.ends_with('/') || path.ends_with("/.")
+}
+
+/// Whether a path ends with a name, and with nothing behind it.
+fn ends_with_a_name(path: &str) -> bool {
+    !matches!(path.rsplit('/').next(), Some("" | "." | ".."))
+}
+
+/// The directory that a path's last name is looked up in.
+fn parent(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some((parent, _)) if !parent.is_empty() => parent,
+        _ => ".",
+    }
 }
 
 /// Opens a file or directory.
