@@ -112,7 +112,7 @@ fn a_program_sees_its_arguments_and_the_environment_that_it_was_given_and_no_oth
     let arguments =
         ["run", "--env", "A=1", "--env", "B=two=2", "arguments.wat", "first", "--", "--second", "-t"];
     let output = run(directory.path(), &arguments);
-    assert_eq!(text(&output.stdout), "arguments\0first\0--second\0-t\0A=1\0B=two=2\0");
+    assert_eq!(text(&output.stdout), "arguments.wat\0first\0--second\0-t\0A=1\0B=two=2\0");
     assert_eq!(output.status.code(), Some(0));
 }
 

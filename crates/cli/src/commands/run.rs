@@ -212,7 +212,7 @@ fn payload(arguments: &RunArguments, entry: &str) -> Result<Vec<u8>> {
 fn options<'t>(arguments: &RunArguments, name: &str, watch: &Watch) -> Result<ProcessOptions<'t>> {
     let mut host = NativeHost::new();
     let mut setup = Setup {
-        arguments: std::iter::once(name.to_owned()).chain(arguments.arguments.iter().cloned()).collect(),
+        arguments: program_arguments(arguments),
         wall_clock_nanoseconds: wall_clock(arguments.now)?,
         ..Setup::default()
     };
@@ -275,6 +275,12 @@ fn options<'t>(arguments: &RunArguments, name: &str, watch: &Watch) -> Result<Pr
         trace: trace.map(|file| Box::new(file) as Box<dyn Write>),
         observer: Box::new(watch.log.clone()),
     })
+}
+
+/// The name of the module's file, and what was typed for the program.
+fn program_arguments(arguments: &RunArguments) -> Vec<String> {
+    let program = arguments.module.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    std::iter::once(program).chain(arguments.arguments.iter().cloned()).collect()
 }
 
 /// Nanoseconds since 1970: the given seconds, or the time of this machine.
