@@ -168,8 +168,10 @@ fn load() {
     // A runtime knows the hashes of its modules.
     let hash = *blake3::hash(&bytes).as_bytes();
     let ours = || time(|| machine.compile_known(&hash, &bytes).expect("it was compiled"));
-    // SAFETY: the file was written above.
-    let mapped = || time(|| unsafe { Module::deserialize_file(&engine, &path) }.expect("it was compiled"));
+    let mapped = || {
+        // SAFETY: the file was written above.
+        time(|| unsafe { Module::deserialize_file(&engine, &path) }.expect("it was compiled"))
+    };
     compare("load from disk, verified", "bare wasmtime, mapping the file", medians(ours, mapped));
     let copied = || {
         time(|| {

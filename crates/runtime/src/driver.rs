@@ -80,6 +80,9 @@ enum Preparation {
     Act(DeviceInput),
 }
 
+/// An instance between two steps.
+pub(crate) type ProcessSnapshot = Snapshot<<HostMachine as Machine>::Image>;
+
 /// How a call of a resident process ended.
 pub(crate) type Returned = (ProcessId, Result<Vec<u8>, ErrorData>);
 
@@ -170,7 +173,7 @@ impl Driver {
     pub(crate) fn snapshot(
         &mut self,
         process: ProcessId,
-    ) -> Result<Option<(Snapshot<<HostMachine as Machine>::Image>, &Context)>, RuntimeError> {
+    ) -> Result<Option<(ProcessSnapshot, &Context)>, RuntimeError> {
         let Some(live) = self.live.get_mut(&process) else { return Ok(None) };
         Ok(Some((live.instance.snapshot()?, &live.context)))
     }

@@ -13,6 +13,9 @@ use crate::{
     trap::{Failure, GuestTrap, StepTrap},
 };
 
+/// The function of an entry: the place of its input, the packed place of its output.
+type Entry = TypedFunc<(u32, u32), u64>;
+
 /// An instance and what it keeps.
 pub(super) struct WasmtimeGuest {
     pub(super) store: Store<State>,
@@ -27,7 +30,7 @@ pub(super) struct WasmtimeGuest {
     /// `gh_allocate`, once it was called.
     allocate: Option<TypedFunc<u32, u32>>,
     /// The entry that was called last: it is nearly always called again.
-    entry: Option<(String, TypedFunc<(u32, u32), u64>)>,
+    entry: Option<(String, Entry)>,
 }
 
 impl WasmtimeGuest {
