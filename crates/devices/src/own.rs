@@ -53,6 +53,12 @@ fn random_fill(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
     let [pointer, length] = words(arguments);
     call.pay(length.into())?;
     call.check(pointer, length)?;
+    fill_random(call, pointer, length);
+    Ok(0)
+}
+
+/// Fills a place that was paid for and lies in the guest's memory.
+pub(crate) fn fill_random(call: &mut Call<'_>, pointer: u32, length: u32) {
     let mut piece = vec![0; length.min(RANDOM_PIECE_BYTES) as usize];
     let mut done = 0;
     while done < length {
@@ -63,7 +69,6 @@ fn random_fill(call: &mut Call<'_>, arguments: &[u64]) -> Result<u64, Stop> {
         let _ = call.try_write(pointer + done, bytes);
         done += size;
     }
-    Ok(0)
 }
 
 /// `log(level, pointer, length)`.

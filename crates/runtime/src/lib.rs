@@ -1,6 +1,6 @@
 //! What an embedder uses: wires the engine and the services into a kernel, runs agents, records and replays.
 //!
-//! - [`Runtime`]: modules, tools and services; [`Runtime::ask`] runs the agent, [`Runtime::call`] any module.
+//! - [`Runtime`]: modules, tools and services; [`Runtime::ask`] runs the agent.
 //! - [`Sandbox`], [`Process`]: single processes of any module, and the host's hand on their devices.
 //! - [`Run`]: a run that is advanced a piece at a time, for hosts with one thread.
 //! - [`RuntimeOptions`]: what to load and what to grant; [`RunOptions`]: seed, clock and limits of one run.
@@ -35,8 +35,7 @@ pub use observer::{Observer, Unobserved};
 pub use replay::{ReplayOptions, ReplayReport, replay};
 pub use run::Run;
 pub use runtime::{
-    AskOptions, CallOptions, RunOptions, Runtime, RuntimeOptions, agent_limits, agent_outcome, defaults,
-    process_limits,
+    AskOptions, RunOptions, Runtime, RuntimeOptions, agent_limits, agent_outcome, defaults, process_limits,
 };
 pub use sandbox::{CallEnd, Process, ProcessOptions, Sandbox};
 pub use services::{Clock, FileSystem, NoFiles};

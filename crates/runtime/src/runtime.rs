@@ -1,4 +1,4 @@
-//! A runtime: the modules, tools and services that runs share, and the two kinds of run.
+//! A runtime: the modules, tools and services that runs share, and the runs of its agent.
 
 use std::{
     io::Write,
@@ -104,21 +104,6 @@ pub struct AskOptions {
     /// Steps and tokens.
     pub limits: glasshouse_agent::Limits,
     /// Seed, clock, and what each process may use.
-    pub run: RunOptions,
-}
-
-/// A call of one exported function of a module.
-#[derive(Debug, Clone, Copy)]
-pub struct CallOptions<'a> {
-    /// The module's name for people.
-    pub name: &'a str,
-    /// Its bytes.
-    pub module: &'a [u8],
-    /// The exported function.
-    pub entry: &'a str,
-    /// Its input, as JSON.
-    pub payload: &'a [u8],
-    /// Seed, clock, and what the process may use.
     pub run: RunOptions,
 }
 
@@ -252,32 +237,6 @@ impl Runtime {
             life: Life::Once,
         });
         self.begin(options.run, start, trace, observer)
-    }
-
-    /// Calls one exported function of a module that is granted nothing: its result as JSON.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Module`] when the module cannot run, [`RuntimeError::Process`] when the call failed.
-    pub fn call(
-        &mut self,
-        options: CallOptions<'_>,
-        trace: Option<&mut dyn Write>,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<u8>, RuntimeError> {
-        let hash = self.modules.add(options.name, options.module);
-        self.modules.compiled(&hash)?;
-        let spawn = Input::Spawn {
-            name: options.name.to_owned(),
-            module: hash,
-            entry: options.entry.to_owned(),
-            payload: options.payload.to_vec(),
-            grants: Vec::new(),
-            limits: options.run.limits,
-            setup: Setup::default(),
-            life: Life::Once,
-        };
-        let mut run = self.begin(options.run, vec![spawn], trace, observer)?;
-        succeeded(self.finish(&mut run, observer)?)
     }
 
     /// Does one piece of a run's work: a step of a process, an answer of a service, a token, or a part of a prompt.

@@ -6,6 +6,7 @@
 //! - `errno`, `rights`, `memory`: numbers and records of the specification.
 //!
 //! Numbers, layouts and rights are those of the specification (WASI, `phases/snapshot/witx/wasi_snapshot_preview1.witx`).
+//! Reading a clock takes a microsecond of the process's time, so that who waits by looking at it comes to an end.
 //! Where it leaves something open: a place outside of the guest's memory is `EFAULT`, a path that is not UTF-8 `EILSEQ`, one
 //! with a zero byte `EINVAL`, one that leads out of its directory `EPERM`, a change of a read-only mount `EROFS`.
 

@@ -1,6 +1,6 @@
 //! Arguments, environment, clocks, random bytes, and the end of the process.
 
-use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,10 @@ use super::{
     Errno, Fault,
     memory::{wide, words},
 };
-use crate::{Call, Context, Stop};
+use crate::{Call, Context, Stop, own::fill_random};
 
-/// Random bytes that are drawn at once: bounds the copy. A multiple of the random stream's word, so that the pieces are
-/// what the whole would be.
-const RANDOM_PIECE_BYTES: u32 = 64 << 10;
+/// Virtual nanoseconds that pass while a program reads the clock.
+const READING_NANOSECONDS: u64 = 1_000;
 
 /// The exit code of a process that a signal ends is this and the signal's number, as a shell says it.
 const SIGNAL_EXIT_CODE: u32 = 128;
@@ -146,7 +145,11 @@ pub(super) fn clock_res_get(call: &mut Call<'_>, arguments: &[u64]) -> Result<()
 pub(super) fn clock_time_get(call: &mut Call<'_>, arguments: &[u64]) -> Result<(), Fault> {
     let [id, _, result] = words(arguments);
     let time = ClockId::new(id)?.read(call.context);
-    call.store_u64(result, time)
+    call.store_u64(result, time)?;
+    // So that a program that waits by looking at the clock again and again comes to an end.
+    let now = call.context.clock_now();
+    call.context.sleep_until(now.saturating_add(READING_NANOSECONDS));
+    Ok(())
 }
 
 /// `random_get(buf, buf_len)`.
@@ -154,16 +157,7 @@ pub(super) fn random_get(call: &mut Call<'_>, arguments: &[u64]) -> Result<(), F
     let [pointer, length] = words(arguments);
     call.place(pointer, length)?;
     call.pay(length.into())?;
-    let mut piece = vec![0; length.min(RANDOM_PIECE_BYTES) as usize];
-    let mut done = 0;
-    while done < length {
-        let size = (length - done).min(RANDOM_PIECE_BYTES);
-        let bytes = &mut piece[..size as usize];
-        call.context.random_fill(bytes);
-        // The whole place was checked.
-        let _ = call.try_write(pointer + done, bytes);
-        done += size;
-    }
+    fill_random(call, pointer, length);
     Ok(())
 }
 
