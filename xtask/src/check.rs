@@ -18,6 +18,9 @@ const GUESTS: [&str; 8] = ["probe", "react", "calculate", "clock", "files", "mem
 const BARE_TARGET: &str = "thumbv6m-none-eabi";
 /// Features of the envelope that are built for it, those without an allocator first.
 const BARE_FEATURES: [&str; 5] = ["", "alloc", "lz4", "aead", "alloc,lz4,aead"];
+/// Encryption, and compression in guests: features that nothing in the workspace turns on. They are turned on for all of its
+/// tests at once, since tests of a part of it would build everything beneath another time.
+const FEATURES: &str = "glasshouse-envelope/aead,glasshouse-guest/lz4";
 /// The proofs of the rewriting pass.
 const PROOFS: &str = "crates/engine/proofs/Cargo.toml";
 const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
@@ -26,12 +29,8 @@ const COMPONENTS: [&str; 2] = ["clippy", "rustfmt"];
 pub fn test() -> Result<()> {
     check()?;
     // Guests in C are compiled by the tests.
-    run(cargo(&["test", "--release", "--locked", "--workspace"])
+    run(cargo(&["test", "--release", "--locked", "--workspace", "--features", FEATURES])
         .env("GLASSHOUSE_CLANG", tools::clang_with_linker()?))?;
-    // Encryption, and compression in guests, are features that nothing in the workspace turns on for the others.
-    let features = ["test", "--release", "--locked", "--all-features", "--package"];
-    run(cargo(&features).arg("glasshouse-envelope"))?;
-    run(cargo(&features).args(["glasshouse-guest", "--lib", "--test", "steps"]))?;
     prove()?;
     browser::test(Effort::Fast)
 }
@@ -53,6 +52,8 @@ pub fn check() -> Result<()> {
         "--locked",
         "--workspace",
         "--all-targets",
+        "--features",
+        FEATURES,
         "--",
         "-D",
         "warnings",

@@ -71,24 +71,22 @@ pub fn replay(
     let (header, frames) = TraceReader::open(log)?;
     let frames = frames.collect::<Result<Vec<_>, _>>()?;
 
-    let machine = HostMachine::with_config(options.engine.clone()).map_err(RuntimeError::Engine)?;
+    let ReplayOptions { model: source, threads, trust_model, modules: given, engine } = options;
+    let machine = HostMachine::with_config(engine).map_err(RuntimeError::Engine)?;
     let mut modules = Modules::new(machine);
     modules.add_builtin();
-    for (name, bytes) in &options.modules {
+    for (name, bytes) in &given {
         modules.add(name, bytes);
     }
     let mut model = None;
-    if let (Some(recorded), false) = (header.model, options.trust_model) {
-        if options.model.hash()? != Some(recorded) {
+    if let (Some(recorded), false) = (header.model, trust_model) {
+        if source.hash()? != Some(recorded) {
             return Err(RuntimeError::OtherModel { recorded: recorded.to_string() });
         }
-        model = options
-            .model
-            .load(options.threads)?
-            .map(|model| ModelService::new(model, Arc::new(AtomicBool::new(false))));
+        model = source.load(threads)?.map(|model| ModelService::new(model, Arc::new(AtomicBool::new(false))));
     }
 
-    let answers = if options.trust_model { ModelAnswers::Trusted } else { ModelAnswers::Recomputed };
+    let answers = if trust_model { ModelAnswers::Trusted } else { ModelAnswers::Recomputed };
     let mut replay = Replay::new(frames, answers);
     let mut driver = Driver::new(header.kernel);
     let mut tokens = 0;
