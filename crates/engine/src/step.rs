@@ -131,10 +131,10 @@ impl<G: Guest> Process<G> {
     /// Hands out the first slice of the step's fuel.
     fn begin(&mut self) -> Result<(), StepTrap> {
         self.guest.set_account(Account::MemoryRefused, 0);
-        self.guest.set_account(Account::Fuel, 0);
-        let fuel = self.guest.budget(|budget| budget.checkpoint(0))?;
-        self.guest.set_account(Account::Fuel, fuel);
-        Ok(())
+        let fuel = self.guest.budget(|budget| budget.checkpoint(0));
+        // Nothing was handed out where it may not even start.
+        self.guest.set_account(Account::Fuel, *fuel.as_ref().unwrap_or(&0));
+        fuel.map(|_| ())
     }
 
     fn run(&mut self, call: &StepCall) -> Result<Vec<u8>, StepTrap> {
