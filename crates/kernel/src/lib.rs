@@ -59,6 +59,7 @@
 //! # Ok::<(), KernelError>(())
 //! ```
 
+mod admit;
 mod error;
 mod event;
 mod exit;
