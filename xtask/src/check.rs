@@ -16,6 +16,8 @@ const GUESTS: [&str; 8] = ["probe", "react", "calculate", "clock", "files", "mem
 /// A processor without an operating system: what is built for it uses no standard library, and without its feature
 /// `alloc` no allocator.
 const BARE_TARGET: &str = "thumbv6m-none-eabi";
+/// What ordinary programs are built for, which the tests run as processes.
+const PROGRAM_TARGET: &str = "wasm32-wasip1";
 /// Features of the envelope that are built for it, those without an allocator first.
 const BARE_FEATURES: [&str; 5] = ["", "alloc", "lz4", "aead", "alloc,lz4,aead"];
 /// Encryption, and compression in guests: features that nothing in the workspace turns on. They are turned on for all of its
@@ -116,7 +118,7 @@ fn install_tools() -> Result<()> {
     if !missing.is_empty() {
         rustup(&[&["component", "add"], missing.as_slice()].concat())?;
     }
-    for target in [TARGET, BARE_TARGET] {
+    for target in [TARGET, PROGRAM_TARGET, BARE_TARGET] {
         let libraries =
             Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
         if !std::path::Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
