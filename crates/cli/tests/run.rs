@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -73,6 +73,15 @@ const ARGUMENTS: &str = r#"(module
 
 const ENDLESS: &str =
     r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#;
+
+/// A program that says that it is ready, and never ends.
+const READY: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\08\00\00\00\06\00\00\00ready\n")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+    (loop $again (br $again))))"#;
 
 /// A module whose function returns the envelope that it was given.
 const ECHO: &str = r#"(module (memory (export "memory") 1)
@@ -153,17 +162,19 @@ fn fuel_ends_a_program_that_never_ends_at_the_same_place_every_time() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_program_and_its_log_is_whole() {
-    let directory = directory(&[("endless.wat", ENDLESS)]);
-    let mut child = command(directory.path(), &["run", "--trace", "run.log", "endless.wat"])
+    let directory = directory(&[("ready.wat", READY)]);
+    let mut child = command(directory.path(), &["run", "--trace", "run.log", "ready.wat"])
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Until it has begun, Ctrl-C is not caught.
-    std::thread::sleep(Duration::from_secs(2));
+    let mut said = [0; 6];
+    child.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"ready\n");
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let output = run(directory.path(), &["replay", "--module", "endless.wat", "run.log"]);
+    let output = run(directory.path(), &["replay", "--module", "ready.wat", "run.log"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
