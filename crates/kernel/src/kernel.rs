@@ -24,7 +24,7 @@ const MAX_ENDED: usize = 1024;
 const MAX_LATE: usize = 1 << 16;
 
 /// The first byte of a snapshot.
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// What a kernel starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

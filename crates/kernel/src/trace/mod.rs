@@ -7,7 +7,7 @@
 //! ```text
 //! offset  size  field                                           all integers little-endian
 //!      0     8  magic      "GHTRACE\n"
-//!      8     2  version    of the format: 1
+//!      8     2  version    of the format: 2
 //!     10     4  length     of the header's payload
 //!     14     n  payload    the header: kernel, modules, model, further facts (postcard)
 //!   14+n     4  checksum   CRC-32/IEEE of everything before
@@ -38,8 +38,8 @@ pub use writer::TraceWriter;
 
 use crate::{Effect, Input, KernelConfig, ModelHash, ModuleHash};
 
-/// The only version of the format.
-pub const TRACE_VERSION: u16 = 1;
+/// The only version of the format that is read. Version 1 had no setups, resident processes and device reports.
+pub const TRACE_VERSION: u16 = 2;
 
 /// The longest payload of a header. It names a run's modules, of which there are tens, and is read before
 /// anything else.

@@ -120,8 +120,8 @@ fn each_damage_has_its_own_error() {
     };
     assert_eq!(damaged(&|bytes| bytes[0] = b'X'), TraceError::NotATrace);
     assert_eq!(
-        damaged(&|bytes| bytes[8] = 2),
-        TraceError::UnsupportedVersion { found: 2, known: TRACE_VERSION }
+        damaged(&|bytes| bytes[8] = 1),
+        TraceError::UnsupportedVersion { found: 1, known: TRACE_VERSION }
     );
     assert!(matches!(damaged(&|bytes| bytes[13] = 0xff), TraceError::HeaderTooLong { position: 10, .. }));
     assert!(matches!(damaged(&|bytes| bytes[20] ^= 1), TraceError::BadHeaderChecksum { .. }));
