@@ -547,6 +547,11 @@ impl Context {
         self.link.source = Source::Recording(answers.into());
     }
 
+    /// Whether a host, or a recording of one, answers.
+    pub fn has_host(&self) -> bool {
+        !self.link.is_alone()
+    }
+
     /// How many answers of the recording were not asked for yet.
     pub fn answers_left(&self) -> usize {
         match &self.link.source {

@@ -30,6 +30,8 @@ pub struct Setup {
     pub terminal: [bool; 3],
     /// Keys, pointer moves and the like, each at its virtual time.
     pub input: Vec<InputPacket>,
+    /// Whether a [`Host`](crate::Host) contributes while steps run; a replay then answers from the recording.
+    pub hosted: bool,
 }
 
 /// A directory of the host, as a process sees it.

@@ -115,6 +115,7 @@ pub(crate) struct Driver {
     last: Option<(ProcessId, Context)>,
     released: Vec<ProcessId>,
     returned: Vec<Returned>,
+    refused: Option<RuntimeError>,
     exits: Vec<Exit>,
     /// What can stop steps from outside.
     interrupt: Interrupt,
@@ -134,6 +135,7 @@ impl Driver {
             last: None,
             released: Vec::new(),
             returned: Vec::new(),
+            refused: None,
             exits: Vec::new(),
             interrupt: Interrupt::Never,
             host: None,
@@ -151,13 +153,14 @@ impl Driver {
         Self { host, keep_answers, ..self }
     }
 
-    /// A kernel with one process that goes on where it was.
+    /// A kernel with one process that goes on where it was, without a log.
     pub(crate) fn going_on(
         kernel: Kernel,
         process: ProcessId,
         instance: <HostMachine as Machine>::Instance,
-        context: Context,
+        mut context: Context,
     ) -> Self {
+        context.keep_answers(false);
         let mut driver = Self::new(kernel.config());
         driver.kernel = kernel;
         driver.live.insert(process, Live { instance, context });
@@ -288,6 +291,11 @@ impl Driver {
         std::mem::take(&mut self.exits)
     }
 
+    /// Why an act on a process was refused, if one was since the last call.
+    pub(crate) fn take_refused(&mut self) -> Option<RuntimeError> {
+        self.refused.take()
+    }
+
     /// Calls of resident processes that are done.
     pub(crate) fn take_returned(&mut self) -> Vec<Returned> {
         std::mem::take(&mut self.returned)
@@ -302,7 +310,7 @@ impl Driver {
         recorded: &StepReport,
     ) -> Result<Input, RuntimeError> {
         self.prepare(task.process, modules)?;
-        if let Some(live) = self.live.get_mut(&task.process) {
+        if let Some(live) = self.live.get_mut(&task.process).filter(|live| live.context.has_host()) {
             live.context.replay(recorded.devices.answers.clone());
         }
         self.interrupt = match &recorded.outcome {
@@ -339,7 +347,8 @@ impl Driver {
         Ok(Input::StepFinished { process, report })
     }
 
-    /// Does what the kernel asked to be done to a process before its next step.
+    /// Does what the kernel asked to be done to a process before its next step. An act that its devices refuse changes
+    /// nothing, then as in a replay; [`Driver::take_refused`] tells of it.
     pub(crate) fn prepare(
         &mut self,
         process: ProcessId,
@@ -350,17 +359,20 @@ impl Driver {
                 Preparation::Start { module, memory_bytes, random_seed, setup } => {
                     let instance = instantiate(modules, &module, memory_bytes)?;
                     let mut context = Context::new(0, random_seed);
+                    let hosted = setup.hosted;
                     context.set_up(setup)?;
                     context.keep_answers(self.keep_answers);
-                    if let Some(host) = self.host.take() {
-                        context.attach(host);
+                    match self.host.take() {
+                        Some(host) => context.attach(host),
+                        // Each step brings its own answers.
+                        None if hosted => context.replay(Vec::new()),
+                        None => {}
                     }
                     self.live.insert(process, Live { instance, context });
                 }
                 Preparation::Act(input) => {
-                    if let Some(live) = self.live.get_mut(&process) {
-                        live.act(input)?;
-                    }
+                    let acted = self.live.get_mut(&process).map_or(Ok(()), |live| live.act(input));
+                    self.refused = acted.err().or(self.refused.take());
                 }
             }
         }

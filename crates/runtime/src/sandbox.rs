@@ -194,8 +194,9 @@ impl Sandbox {
         options: ProcessOptions<'t>,
     ) -> Result<Process<'t>, RuntimeError> {
         self.modules.compiled(&module)?;
-        let ProcessOptions { name, seed, limits, setup, host, interrupt, trace, observer } = options;
+        let ProcessOptions { name, seed, limits, mut setup, host, interrupt, trace, observer } = options;
         let configuration = KernelConfig { seed, ..KernelConfig::default() };
+        setup.hosted = host.is_some();
         let keep_answers = trace.is_some();
         let recorder: Box<dyn Recorder + 't> = match trace {
             None => Box::new(NoTrace),
@@ -257,13 +258,15 @@ impl Process<'_> {
         self.act(DeviceInput::Stdin(bytes.to_vec()))
     }
 
-    /// Acts on the process's devices, between two calls. It is in the event log.
+    /// Acts on the process's devices, between two calls. It is in the event log, refused or not.
     ///
     /// # Errors
-    /// [`RuntimeError::Kernel`] when the process has ended; [`RuntimeError::Device`] when the act is not possible.
+    /// [`RuntimeError::Kernel`] when the process has ended; [`RuntimeError::Device`] and
+    /// [`RuntimeError::ProcessMemory`] when the act is not possible, and has changed nothing.
     pub fn act(&mut self, input: DeviceInput) -> Result<(), RuntimeError> {
         self.apply(Input::Device { process: PROCESS, input })?;
-        self.driver.prepare(PROCESS, &self.modules)
+        self.driver.prepare(PROCESS, &self.modules)?;
+        self.driver.take_refused().map_or(Ok(()), Err)
     }
 
     /// Gives the process more fuel.

@@ -1,12 +1,16 @@
 //! Single processes from outside: called, acted on, looked into, saved, restored, forked.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
 
 use glasshouse_devices::{DeviceInput, Host, MemoryDevice};
 use glasshouse_engine::HostMachine;
 use glasshouse_kernel::{Event, EventKind, ExitReason, Fuel, Limits, ModuleHash, ProcessState};
 use glasshouse_runtime::{
-    CallEnd, Observer, Process, ProcessOptions, RuntimeError, Sandbox, Unobserved, process_limits,
+    CallEnd, Observer, Process, ProcessOptions, ReplayOptions, RuntimeError, Sandbox, Unobserved,
+    process_limits, replay,
 };
 
 /// Counts its calls in its memory and in a global, logs both counts and a random byte, and answers with what it was given.
@@ -197,4 +201,63 @@ fn a_function_of_the_embedder_answers_within_the_step() {
         sandbox.spawn(module, ProcessOptions { host, observer, ..ProcessOptions::default() }).unwrap();
     assert_eq!(process.call("run", b"1").unwrap(), CallEnd::Returned(b"1".to_vec()));
     assert_eq!(lines.take(), ["abab"]);
+}
+
+/// A log that is kept in memory.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a module with a log, and the log again.
+fn recorded(source: &str, act: impl FnOnce(&mut Process<'_>)) {
+    let (mut sandbox, _) = sandbox();
+    let bytes = wat::parse_str(source).unwrap();
+    let module = sandbox.add("recorded", &bytes);
+    let log = Kept::default();
+    let trace = Some(Box::new(log.clone()) as Box<dyn Write>);
+    let mut process = sandbox.spawn(module, ProcessOptions { trace, ..ProcessOptions::default() }).unwrap();
+    act(&mut process);
+    process.finish().unwrap();
+    let options = ReplayOptions { modules: vec![("recorded".into(), bytes)], ..ReplayOptions::default() };
+    let log = log.0.lock().unwrap().clone();
+    replay(&log, options, &mut Unobserved).unwrap();
+}
+
+#[test]
+fn acts_are_replayed_and_so_are_those_that_were_refused() {
+    recorded(COUNTER, |process| {
+        process.act(DeviceInput::WriteMemory { offset: 16, bytes: b"5".to_vec() }).unwrap();
+        assert!(process.act(DeviceInput::WriteMemory { offset: 1 << 40, bytes: b"5".to_vec() }).is_err());
+        assert!(process.act(DeviceInput::WriteFile { path: "/".into(), content: Vec::new() }).is_err());
+        count(process);
+        process.act(DeviceInput::AdvanceClock(1_000)).unwrap();
+        count(process);
+    });
+}
+
+#[test]
+fn a_program_without_a_host_is_replayed_without_one() {
+    let program = r#"(module
+      (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "\40\00\00\00\40\00\00\00")
+      (func (export "_start")
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (call $exit (i32.add (i32.load (i32.const 8)) (i32.load (i32.const 12))))))"#;
+    recorded(program, |process| {
+        process.send_stdin(b"four").unwrap();
+        let CallEnd::Ended(exit) = process.call("_start", b"null").unwrap() else { panic!("it goes on") };
+        assert_eq!(exit.code, 4);
+    });
 }

@@ -17,11 +17,11 @@ use anyhow::{Context, Result, bail};
 use glasshouse_devices::{
     Context as Devices, ContextLimits, MountPoint, OutputStream, Setup, WavWriter, parse_input_script,
 };
-use glasshouse_engine::{HostMachine, Interrupt, Interruption, native::Profile, signature};
+use glasshouse_engine::{HostMachine, Interrupt, Interruption, abi, native::Profile, signature};
 use glasshouse_kernel::{Event, EventKind, Exit, ExitReason};
 use glasshouse_protocol::ErrorData;
 use glasshouse_runtime::{
-    CallEnd, NativeHost, Observer, Process, ProcessOptions, RuntimeError, Sandbox, process_limits,
+    CallEnd, Mount, NativeHost, Observer, Process, ProcessOptions, RuntimeError, Sandbox, process_limits,
 };
 use serde_json::{Value, json};
 
@@ -32,8 +32,6 @@ use crate::{
 
 /// The function that is called when none is named.
 const DEFAULT_ENTRY: &str = "run";
-/// The entry of a program.
-const COMMAND_ENTRY: &str = "_start";
 /// How long an interrupted program may take to notice, before this one is ended.
 const GRACE: Duration = Duration::from_secs(1);
 /// What a shell shows for a program that was interrupted, and for one whose reader has gone.
@@ -128,7 +126,7 @@ fn execute(arguments: RunArguments) -> Result<ExitCode> {
     let hash = sandbox.add(&name, &module);
     let entry = match &arguments.call {
         Some(entry) => entry.clone(),
-        None if sandbox.is_command(hash)? => COMMAND_ENTRY.to_owned(),
+        None if sandbox.is_command(hash)? => abi::COMMAND.to_owned(),
         None => DEFAULT_ENTRY.to_owned(),
     };
     let payload = payload(&arguments, &entry)?;
@@ -195,7 +193,7 @@ impl Watch {
 /// What the function is called with.
 fn payload(arguments: &RunArguments, entry: &str) -> Result<Vec<u8>> {
     let bytes = match arguments.input.as_deref() {
-        None if entry == COMMAND_ENTRY => return Ok(b"null".to_vec()),
+        None if entry == abi::COMMAND => return Ok(b"null".to_vec()),
         None => b"{}".to_vec(),
         Some("-") => {
             let mut bytes = Vec::new();
@@ -225,12 +223,12 @@ fn options<'t>(arguments: &RunArguments, name: &str, watch: &Watch) -> Result<Pr
         }
     }
     for mount in &arguments.mount {
-        let (directory, guest, writable) = parse_mount(mount);
-        if setup.mounts.iter().any(|other| other.path == guest) {
-            bail!("--mount {mount}: {guest} is mounted already");
+        let (Mount { directory, writable }, path) = parse_mount(mount);
+        if setup.mounts.iter().any(|other| other.path == path) {
+            bail!("--mount {mount}: {path} is mounted already");
         }
-        host.mount(guest, Path::new(directory), writable)?;
-        setup.mounts.push(MountPoint { path: guest.to_owned(), writable });
+        host.mount(&path, &directory, writable)?;
+        setup.mounts.push(MountPoint { path, writable });
     }
     if let Some(file) = &arguments.events {
         let text =
@@ -297,16 +295,16 @@ fn wall_clock(now: Option<i64>) -> Result<u64> {
     }
 }
 
-/// Reads `HOST[:GUEST][:rw]`: the directory, the path under which the program sees it, whether it may change it.
-fn parse_mount(text: &str) -> (&str, &str, bool) {
-    let (rest, writable) = match text.rsplit_once(':') {
-        Some((rest, "rw")) => (rest, true),
-        Some((rest, "ro")) => (rest, false),
-        _ => (text, false),
-    };
+/// Reads `HOST[:GUEST][:rw]`: the directory and whether the program may change it, and the path under which it sees it.
+fn parse_mount(text: &str) -> (Mount, String) {
+    let mut mount = Mount::parse(text);
+    let rest = mount.directory.to_string_lossy().into_owned();
     match rest.split_once(':') {
-        Some((host, guest)) if !host.is_empty() && !guest.is_empty() => (host, guest, writable),
-        _ => (rest, rest, writable),
+        Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
+            mount.directory = host.into();
+            (mount, guest.to_owned())
+        }
+        _ => (mount, rest),
     }
 }
 
