@@ -25,6 +25,7 @@ mod added;
 mod body;
 mod cost;
 mod data;
+mod encode;
 mod features;
 mod frame;
 mod imports;
