@@ -12,6 +12,11 @@ use clap::Parser;
 
 use crate::arguments::{Arguments, Command, ModelCommand};
 
+/// Keeps the space of large messages for the next ones, where the system's allocators give it back and get it again, page
+/// by page: a message of 1 MiB takes a quarter of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Ask(arguments) => commands::ask::run(arguments),

@@ -148,6 +148,24 @@ fn a_deadline_ends_a_program_that_never_ends() {
 }
 
 #[test]
+fn a_deadline_ends_a_program_that_waits_for_input() {
+    let directory = directory(&[("copy.wat", COPY)]);
+    let start = Instant::now();
+    let mut child = command(directory.path(), &["run", "--deadline", "0.2", "copy.wat"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its input is open until it has ended.
+    let input = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(output.status.code(), Some(142), "{}", text(&output.stderr));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(text(&output.stderr).contains("time was over"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn fuel_ends_a_program_that_never_ends_at_the_same_place_every_time() {
     let directory = directory(&[("endless.wat", ENDLESS)]);
     let used = || {

@@ -114,6 +114,8 @@ pub enum MemoryAccess {
     Read,
     /// Bytes were written.
     Write,
+    /// A place was given back to the guest.
+    Free,
 }
 
 impl DeviceEvent {

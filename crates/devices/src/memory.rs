@@ -26,6 +26,11 @@ pub trait ProcessMemory {
     /// # Errors
     /// Why the guest could not.
     fn allocate(&mut self, length: u32) -> Result<u32, String>;
+    /// Lets the guest's own `gh_free` take back a place that it allocated.
+    ///
+    /// # Errors
+    /// Why the guest could not.
+    fn free(&mut self, offset: u32, length: u32) -> Result<(), String>;
 }
 
 /// Why an access to a process's memory is refused.
@@ -50,6 +55,16 @@ pub enum MemoryError {
     /// The guest did not allocate.
     #[error("the process allocated no {length} bytes: {reason}")]
     NotAllocated {
+        /// How much, in bytes.
+        length: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The guest did not take a place back.
+    #[error("the process did not free {length} bytes at {offset}: {reason}")]
+    NotFreed {
+        /// Where, in bytes.
+        offset: u32,
         /// How much, in bytes.
         length: u32,
         /// Why.
@@ -113,6 +128,18 @@ impl<'a, O: FnMut(DeviceEvent)> MemoryDevice<'a, O> {
         Ok(offset)
     }
 
+    /// Gives back `length` bytes at `offset`, which were allocated: the guest may use the place for something else.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfRange`]; [`MemoryError::NotFreed`], also when the guest has no `gh_free`.
+    pub fn free(&mut self, offset: u32, length: u32) -> Result<(), MemoryError> {
+        self.check(offset.into(), length.into())?;
+        let freed = self.memory.free(offset, length);
+        freed.map_err(|reason| MemoryError::NotFreed { offset, length, reason })?;
+        self.tell(MemoryAccess::Free, offset.into(), length.into());
+        Ok(())
+    }
+
     /// SHA-256 of the whole memory.
     pub fn sha256(&mut self) -> [u8; 32] {
         let size = self.size();
@@ -165,6 +192,10 @@ mod tests {
         fn allocate(&mut self, _: u32) -> Result<u32, String> {
             self.1.ok_or_else(|| "no room".into())
         }
+
+        fn free(&mut self, offset: u32, _: u32) -> Result<(), String> {
+            if self.1.take() == Some(offset) { Ok(()) } else { Err("not allocated".into()) }
+        }
     }
 
     #[test]
@@ -176,11 +207,16 @@ mod tests {
         assert_eq!(device.read(2, 5).unwrap(), b"\0abc\0");
         assert_eq!(device.allocate(b"xy"), Ok(10));
         assert_eq!(device.read(10, 6).unwrap(), b"xy\0\0\0\0");
+        assert_eq!(device.free(10, 2), Ok(()));
+        let again = MemoryError::NotFreed { offset: 10, length: 2, reason: "not allocated".into() };
+        assert_eq!(device.free(10, 2), Err(again));
+        assert_eq!(device.free(15, 2), Err(MemoryError::OutOfRange { offset: 15, length: 2, size: 16 }));
         let accesses = [
             (MemoryAccess::Write, 3, 3),
             (MemoryAccess::Read, 2, 5),
             (MemoryAccess::Write, 10, 2),
             (MemoryAccess::Read, 10, 6),
+            (MemoryAccess::Free, 10, 2),
         ];
         let events =
             accesses.map(|(access, offset, length)| DeviceEvent::MemoryAccessed { access, offset, length });

@@ -4,6 +4,7 @@
 //! - [`Output`]: what was written in a step; a report holds its beginning, its length and its hash.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::mem;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,14 +56,13 @@ impl Output {
         }
     }
 
-    fn report(self) -> OutputReport {
-        let hash = self.hasher.map_or([0; 32], |hasher| *hasher.finalize().as_bytes());
-        OutputReport { kept: self.kept, total: self.total, hash }
-    }
-
-    /// Takes what the step wrote; the next step starts with nothing.
-    pub(crate) fn take(&mut self) -> OutputReport {
-        core::mem::take(self).report()
+    /// Takes what the step wrote into an empty report; the next step starts with nothing.
+    pub(crate) fn report_to(&mut self, report: &mut OutputReport) {
+        if let Some(hasher) = self.hasher.take() {
+            report.hash = *hasher.finalize().as_bytes();
+            report.kept = mem::take(&mut self.kept);
+            report.total = mem::take(&mut self.total);
+        }
     }
 }
 
@@ -117,8 +117,10 @@ impl Stdio {
         Ok(Self { stdin, limits, terminal, ..Self::default() })
     }
 
-    pub(crate) fn take_reports(&mut self) -> (OutputReport, OutputReport) {
-        (self.output.take(), self.error.take())
+    /// Takes what the step wrote to standard output and standard error.
+    pub(crate) fn report_to(&mut self, output: &mut OutputReport, error: &mut OutputReport) {
+        self.output.report_to(output);
+        self.error.report_to(error);
     }
 
     /// Whether the stream with this descriptor number is a terminal.

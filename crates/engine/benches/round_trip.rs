@@ -18,6 +18,10 @@ use glasshouse_envelope::{Envelope, Flags};
 use loops::guest;
 use wasmtime::{Engine, Instance, Module, Store};
 
+/// That of the command line.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Turns of each measured thing; the median counts.
 const TURNS: usize = 41;
 
@@ -52,7 +56,7 @@ fn measure(machine: &Wasmtime, size: usize) {
         bare.get_typed_func::<u32, u32>(&mut store, "gh_allocate").expect("it exports gh_allocate");
     let run = bare.get_typed_func::<(u32, u32), u64>(&mut store, "run").expect("it exports run");
 
-    let mut places = [vec![0; size], vec![0; size]];
+    let mut places = [vec![0; size], vec![0; size], vec![0; size]];
     let times = (20_000_000 / (size + 2_000)).max(3) as u32;
     let (mut trips, mut bares, mut copies) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -72,11 +76,11 @@ fn measure(machine: &Wasmtime, size: usize) {
             black_box(&places[0]);
         }));
         copies.push(each(times, || {
-            let [first, second] = &mut places;
+            let [first, second, third] = &mut places;
             first.copy_from_slice(black_box(&payload));
             second.copy_from_slice(black_box(first));
-            first.copy_from_slice(black_box(second));
-            black_box(first);
+            third.copy_from_slice(black_box(second));
+            black_box(third);
         }));
     }
     let (trip, bare, copy) = (median(trips), median(bares), median(copies));

@@ -6,6 +6,7 @@
 //!          gh_allocate(len) -> ptr         where the host may write `len` bytes of input
 //!          <entry>(ptr, len) -> ptr<<32|len   the first step
 //!          gh_resume(ptr, len) -> ptr<<32|len every later step
+//!          gh_free(ptr, len)               if there is one: the host no longer needs a place that `gh_allocate` gave
 //!          _initialize()                   if there is one: run once, before the first entry
 //!  of a command
 //!          _start()                        the only step
@@ -21,6 +22,9 @@
 //!          gh_hooks: table 1 1 funcref          slot 0: the host's `() -> ()`, called at a checkpoint where fuel or stack
 //!                                               is below zero; it adds fuel or traps
 //!          gh_start()                           the start function, if there is one: run first in the first step
+//!          gh_begin(fuel, len) -> (ptr, fuel)   sets the accounts of a step and calls gh_allocate; fuel is i64 and what
+//!                                               the account shows behind the call
+//!          gh_enter_<entry>(ptr, len) -> (ptr<<32|len, fuel)   calls the entry with the whole stack before it
 //! added for snapshots
 //!          gh_global_<N>: global (mut t)        each mutable global of the module, by index
 //!          gh_read_<N>() -> i64                 its bits, if it is an f32 or f64: browsers show numbers only
@@ -43,6 +47,8 @@ pub const VERSION: u32 = 1;
 pub const MEMORY: &str = "memory";
 /// Export: gives room for a step's input.
 pub const ALLOCATE: &str = "gh_allocate";
+/// Export: takes back what [`ALLOCATE`] gave.
+pub const FREE: &str = "gh_free";
 /// Export: continues with the answer to a request.
 pub const RESUME: &str = "gh_resume";
 /// Export: runs a command.
@@ -51,6 +57,10 @@ pub const COMMAND: &str = "_start";
 pub const INITIALIZE: &str = "_initialize";
 /// Added export: the start function.
 pub const START: &str = "gh_start";
+/// Added export: begins a step in one call.
+pub const BEGIN: &str = "gh_begin";
+/// Added exports: enter a step's entry in one call; the entry's name follows.
+pub const ENTER: &str = "gh_enter_";
 /// Added export: the table of the host's hook.
 pub const HOOKS: &str = "gh_hooks";
 /// Added export: drops the segments that had been dropped.
@@ -78,7 +88,7 @@ pub enum Account {
     Stack,
     /// Pages that the memory may have.
     MemoryPages,
-    /// How often `memory.grow` has answered -1 since the host set this to zero.
+    /// How often `memory.grow` has answered -1 since this was set to zero: when a step begins, and by the host.
     MemoryRefused,
     /// Elements that all tables together may still grow by.
     TableElements,
@@ -103,9 +113,9 @@ impl Account {
 
 /// Whether only the rewriting pass may export something under this name.
 pub fn is_reserved(name: &str) -> bool {
-    [START, HOOKS, DROP].contains(&name)
+    [START, BEGIN, HOOKS, DROP].contains(&name)
         || Account::ALL.iter().any(|account| account.export() == name)
-        || [GLOBAL, READ_GLOBAL, WRITE_GLOBAL, TABLE, FUNCTION, DROPPED]
+        || [ENTER, GLOBAL, READ_GLOBAL, WRITE_GLOBAL, TABLE, FUNCTION, DROPPED]
             .iter()
             .any(|prefix| name.starts_with(prefix))
 }
@@ -125,3 +135,6 @@ pub(crate) const PROCEDURE_SIGNATURE: Signature = (&[], &[]);
 
 /// `gh_allocate`.
 pub(crate) const ALLOCATE_SIGNATURE: Signature = (&[ValType::I32], &[ValType::I32]);
+
+/// `gh_free`.
+pub(crate) const FREE_SIGNATURE: Signature = (&[ValType::I32, ValType::I32], &[]);

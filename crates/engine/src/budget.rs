@@ -202,10 +202,10 @@ mod tests {
             if account < 0 {
                 match budget.checkpoint(account) {
                     Ok(more) => account = more,
-                    Err(StepTrap(StepOutcome::Trapped { kind, .. })) => {
+                    Err(StepTrap(outcome)) => {
+                        let StepOutcome::Trapped { kind, .. } = *outcome else { panic!("{outcome:?}") };
                         return Some((index, kind, budget.given() - budget.total(account).max(0)));
                     }
-                    Err(other) => panic!("{other}"),
                 }
             }
             assert!(account >= 0);

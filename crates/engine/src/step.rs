@@ -5,7 +5,9 @@
 
 use std::{format, string::String, sync::Arc, vec::Vec};
 
-use glasshouse_devices::{Context, ProcessMemory, StepCall, StepOutcome, StepReport, TrapKind};
+use glasshouse_devices::{
+    Context, DeviceReport, ProcessMemory, StepCall, StepOutcome, StepReport, Stop, TrapKind,
+};
 
 use crate::{
     InstanceLimits, PAGE_BYTES, SnapshotError, StepLimits,
@@ -27,23 +29,28 @@ pub(crate) trait Guest: State {
     fn swap_context(&mut self, context: &mut Context);
     /// Calls the function of this name, which has no parameters and no results.
     fn procedure(&mut self, name: &str) -> Result<(), Failure>;
-    /// Calls `gh_allocate`.
-    fn allocate(&mut self, length: u32) -> Result<u32, Failure>;
-    /// Calls the entry of this name.
-    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure>;
+    /// Calls [`abi::BEGIN`]: the place for so many bytes, and the fuel on the account.
+    fn begin(&mut self, fuel: i64, length: u32) -> Result<(u32, i64), Failure>;
+    /// Calls [`abi::ENTER`] for the entry of this name: the packed place of its output, and the fuel on the account.
+    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<(u64, i64), Failure>;
+    /// Calls `gh_free`.
+    fn free(&mut self, pointer: u32, length: u32) -> Result<(), Failure>;
     /// Bytes of the linear memory.
     fn memory_bytes(&mut self) -> u64;
-    /// Copies into the memory; the place lies in it.
-    fn write(&mut self, pointer: u32, bytes: &[u8]);
-    /// Copies out of the memory; the place lies in it.
-    fn read(&mut self, pointer: u32, length: u32) -> Vec<u8>;
+    /// Copies into the memory, if the place lies in it.
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> Option<()>;
+    /// Copies out of the memory, if the place lies in it.
+    fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>>;
 }
 
 /// One process.
 pub(crate) struct Process<G> {
     guest: G,
     needs: Arc<Needs>,
+    is_reactor: bool,
     output_bytes: u32,
+    /// What the account of fuel shows.
+    fuel: i64,
     started: bool,
     ended: bool,
 }
@@ -76,7 +83,15 @@ impl<G: Guest> Process<G> {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         guest.set_account(Account::MemoryPages, count(limits.memory_bytes / PAGE_BYTES));
         guest.set_account(Account::TableElements, count(limits.table_elements.saturating_sub(elements)));
-        Self { guest, needs, output_bytes: limits.output_bytes, started: false, ended: false }
+        Self {
+            guest,
+            is_reactor: needs.is_reactor(),
+            needs,
+            output_bytes: limits.output_bytes,
+            fuel: 0,
+            started: false,
+            ended: false,
+        }
     }
 
     /// See [`crate::Instance::snapshot`].
@@ -95,50 +110,51 @@ impl<G: Guest> Process<G> {
     pub(crate) fn step(&mut self, call: &StepCall, context: &mut Context, limits: &StepLimits) -> StepReport {
         let budget = Budget::new(limits);
         let given = budget.given();
-        let (result, left) = if self.ended {
-            let trap = StepTrap::new(TrapKind::Poisoned, "the process was stopped in an earlier step");
-            (Err(trap), given)
+        let mut left = given;
+        let outcome = if self.ended {
+            *StepTrap::new(TrapKind::Poisoned, "the process was stopped in an earlier step").0
         } else {
             self.guest.swap_context(context);
             self.guest.budget(|own| *own = budget);
-            let result = self.run(call);
+            let outcome = match self.run(call) {
+                Ok(output) => StepOutcome::Returned(output),
+                Err(StepTrap(outcome)) => {
+                    self.ended = true;
+                    *outcome
+                }
+            };
             self.guest.swap_context(context);
-            (result, self.fuel_left().clamp(0, given))
+            left = self.fuel_left().clamp(0, given);
+            outcome
         };
-        let outcome = match result {
-            Ok(output) => StepOutcome::Returned(output),
-            Err(StepTrap(outcome)) => {
-                self.ended = true;
-                outcome
-            }
-        };
-        StepReport {
+        let mut report = StepReport {
             outcome,
             fuel_used: (given - left) as u64,
             memory_bytes: self.guest.memory_bytes(),
             logs: context.take_logs(),
             events: context.take_events(),
-            devices: context.take_report(),
-        }
+            devices: DeviceReport::default(),
+        };
+        context.report_to(&mut report.devices);
+        report
     }
 
     /// What is left of the step's fuel; below zero when more was paid than there is.
     fn fuel_left(&mut self) -> i64 {
-        let account = self.guest.account(Account::Fuel);
+        let account = self.fuel;
         self.guest.budget(|budget| budget.total(account))
     }
 
-    /// Hands out the first slice of the step's fuel.
-    fn begin(&mut self) -> Result<(), StepTrap> {
-        self.guest.set_account(Account::MemoryRefused, 0);
-        let fuel = self.guest.budget(|budget| budget.checkpoint(0));
+    /// Takes the first slice of the step's fuel.
+    fn take_fuel(&mut self) -> Result<(), StepTrap> {
         // Nothing was handed out where it may not even start.
-        self.guest.set_account(Account::Fuel, *fuel.as_ref().unwrap_or(&0));
-        fuel.map(|_| ())
+        self.fuel = 0;
+        self.fuel = self.guest.budget(|budget| budget.checkpoint(0))?;
+        Ok(())
     }
 
     fn run(&mut self, call: &StepCall) -> Result<Vec<u8>, StepTrap> {
-        self.begin()?;
+        self.take_fuel()?;
         let entry = match call {
             StepCall::Start { entry, .. } => entry.as_str(),
             StepCall::Resume { .. } => abi::RESUME,
@@ -148,42 +164,63 @@ impl<G: Guest> Process<G> {
         if !self.started {
             self.started = true;
             if self.needs.starts {
-                self.call(|guest| guest.procedure(abi::START))?;
+                self.procedure(abi::START)?;
             }
             if !is_command && self.needs.exports.contains_key(abi::INITIALIZE) {
-                self.call(|guest| guest.procedure(abi::INITIALIZE))?;
+                self.procedure(abi::INITIALIZE)?;
             }
         }
         if is_command {
-            self.call(|guest| guest.procedure(abi::COMMAND))?;
-            return Err(StepTrap(StepOutcome::Exited { code: 0 }));
+            self.procedure(abi::COMMAND)?;
+            return Err(Stop::Exit(0).into());
         }
         let input = call.input();
         let length = u32::try_from(input.len()).map_err(|_| {
             StepTrap::new(TrapKind::OutOfMemory, "the step's input does not fit a memory of 4 GiB")
         })?;
-        let pointer = self.call(|guest| guest.allocate(length))?;
-        self.check_place("gh_allocate", pointer, length)?;
-        self.guest.write(pointer, input);
-        let packed = self.call(|guest| guest.enter(entry, pointer, length))?;
+        let pointer = self.allocate_place(length)?;
+        self.guest.write(pointer, input).ok_or_else(|| outside("gh_allocate", pointer, length))?;
+        let packed = self.guest.enter(entry, pointer, length);
+        let packed = self.settle(packed)?;
         let (pointer, length) = ((packed >> 32) as u32, packed as u32);
         if length > self.output_bytes {
             let message = format!("the step returned {length} bytes; it may return {}", self.output_bytes);
             return Err(StepTrap::new(TrapKind::MalformedResult, message));
         }
-        self.check_place("the entry", pointer, length)?;
-        Ok(self.guest.read(pointer, length))
+        self.guest.read(pointer, length).ok_or_else(|| outside("the entry", pointer, length))
+    }
+
+    /// Runs a procedure.
+    fn procedure(&mut self, name: &str) -> Result<(), StepTrap> {
+        self.call(|guest| guest.procedure(name))
     }
 
     /// Calls into the guest with the whole stack before it.
-    fn call<R>(&mut self, act: impl FnOnce(&mut G) -> Result<R, Failure>) -> Result<R, StepTrap> {
+    fn call(&mut self, act: impl FnOnce(&mut G) -> Result<(), Failure>) -> Result<(), StepTrap> {
+        self.guest.set_account(Account::Fuel, self.fuel);
         self.guest.set_account(Account::Stack, abi::STACK_BYTES.into());
-        let result = act(&mut self.guest);
+        self.guest.set_account(Account::MemoryRefused, 0);
+        let result = act(&mut self.guest).map(|()| ((), self.guest.account(Account::Fuel)));
+        self.settle(result)
+    }
+
+    /// Where the guest wants so many bytes.
+    fn allocate_place(&mut self, length: u32) -> Result<u32, StepTrap> {
+        let result = self.guest.begin(self.fuel, length);
+        self.settle(result)
+    }
+
+    /// What a call into the guest answered beside the fuel that it left.
+    fn settle<R>(&mut self, result: Result<(R, i64), Failure>) -> Result<R, StepTrap> {
+        self.fuel = match &result {
+            Ok((_, fuel)) => *fuel,
+            Err(_) => self.guest.account(Account::Fuel),
+        };
         // Not every segment is tested when it is paid for, so this comes before whatever happened since.
         if self.fuel_left() < 0 {
             return Err(StepTrap::out_of_fuel());
         }
-        result.map_err(|failure| match failure {
+        result.map(|(answer, _)| answer).map_err(|failure| match failure {
             Failure::Stopped(trap) => trap,
             // What an allocator does when it gets no more.
             Failure::Guest(GuestTrap::Unreachable) if self.guest.account(Account::MemoryRefused) > 0 => {
@@ -195,10 +232,10 @@ impl<G: Guest> Process<G> {
 
     fn check_entry(&self, name: &str, kind: Export) -> Result<(), StepTrap> {
         let missing = |message: String| Err(StepTrap::new(TrapKind::MissingEntry, message));
-        if kind == Export::Entry && !self.needs.is_reactor() {
-            return missing(format!("the module has no entries: it does not export `{}`", abi::ALLOCATE));
-        }
         match self.needs.exports.get(name) {
+            _ if kind == Export::Entry && !self.is_reactor => {
+                missing(format!("the module has no entries: it does not export `{}`", abi::ALLOCATE))
+            }
             Some(found) if *found == kind => Ok(()),
             Some(Export::Memory | Export::Other) => {
                 missing(format!("the module's export `{name}` is not a function"))
@@ -209,20 +246,26 @@ impl<G: Guest> Process<G> {
             None => missing(format!("the module does not export `{name}`")),
         }
     }
-
-    fn check_place(&mut self, who: &str, pointer: u32, length: u32) -> Result<(), StepTrap> {
-        if lies_within(pointer, length, self.guest.memory_bytes()) {
-            return Ok(());
-        }
-        Err(StepTrap::new(
-            TrapKind::MalformedResult,
-            format!("{who} answered {length} bytes at {pointer}, which lie outside of the memory"),
-        ))
-    }
 }
 
-/// Fuel for finding a place in the memory of a process that runs no step.
+fn outside(who: &str, pointer: u32, length: u32) -> StepTrap {
+    StepTrap::new(
+        TrapKind::MalformedResult,
+        format!("{who} answered {length} bytes at {pointer}, which lie outside of the memory"),
+    )
+}
+
+/// Fuel for finding a place in the memory of a process that runs no step, or for giving it back.
 const ALLOCATION_FUEL: u64 = 1_000_000;
+
+impl<G: Guest> Process<G> {
+    /// Calls into the guest with fuel of its own.
+    fn between_steps<R>(&mut self, act: impl FnOnce(&mut Self) -> Result<R, StepTrap>) -> Result<R, String> {
+        self.guest.budget(|budget| *budget = Budget::new(&StepLimits::new(ALLOCATION_FUEL)));
+        let result = self.take_fuel().and_then(|()| act(self));
+        result.map_err(|StepTrap(outcome)| format!("{outcome:?}"))
+    }
+}
 
 impl<G: Guest> ProcessMemory for Process<G> {
     fn size(&mut self) -> u64 {
@@ -230,7 +273,9 @@ impl<G: Guest> ProcessMemory for Process<G> {
     }
 
     fn read(&mut self, offset: u64, bytes: &mut [u8]) {
-        bytes.copy_from_slice(&self.guest.read(offset as u32, bytes.len() as u32));
+        if let Some(found) = self.guest.read(offset as u32, bytes.len() as u32) {
+            bytes.copy_from_slice(&found);
+        }
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) {
@@ -238,16 +283,16 @@ impl<G: Guest> ProcessMemory for Process<G> {
     }
 
     fn allocate(&mut self, length: u32) -> Result<u32, String> {
-        if self.ended || !self.needs.is_reactor() {
+        if self.ended || !self.is_reactor {
             return Err("the process has ended, or it has no `gh_allocate`".into());
         }
-        self.guest.budget(|budget| *budget = Budget::new(&StepLimits::new(ALLOCATION_FUEL)));
-        let allocated = self.begin().and_then(|()| self.call(|guest| guest.allocate(length)));
-        allocated.map_err(|StepTrap(outcome)| format!("{outcome:?}"))
+        self.between_steps(|process| process.allocate_place(length))
     }
-}
 
-/// Whether `length` bytes from `pointer` on lie in a memory of `size` bytes.
-fn lies_within(pointer: u32, length: u32, size: u64) -> bool {
-    u64::from(pointer) + u64::from(length) <= size
+    fn free(&mut self, pointer: u32, length: u32) -> Result<(), String> {
+        if self.ended || !self.needs.exports.contains_key(abi::FREE) {
+            return Err("the process has ended, or it has no `gh_free`".into());
+        }
+        self.between_steps(|process| process.call(|guest| guest.free(pointer, length)))
+    }
 }

@@ -6,19 +6,20 @@
 //!   whether it was a division or a conversion whose result did not fit, or a NaN; so nobody says it here.
 //! - [`Failure`]: either of them.
 
-use std::string::String;
+use std::{boxed::Box, string::String};
 
 use glasshouse_devices::{StepOutcome, Stop, TrapKind};
 use thiserror::Error;
 
-/// How a step ended that did not return; also what a device function fails with.
+/// How a step ended that did not return; also what a device function fails with. In a box, since it is rare and larger
+/// than what is returned otherwise.
 #[derive(Debug, Error)]
 #[error("the step ended: {0:?}")]
-pub(crate) struct StepTrap(pub(crate) StepOutcome);
+pub(crate) struct StepTrap(pub(crate) Box<StepOutcome>);
 
 impl StepTrap {
     pub(crate) fn new(kind: TrapKind, message: impl Into<String>) -> Self {
-        Self(StepOutcome::Trapped { kind, message: message.into() })
+        Self(Box::new(StepOutcome::Trapped { kind, message: message.into() }))
     }
 
     pub(crate) fn out_of_fuel() -> Self {
@@ -37,8 +38,8 @@ impl From<Stop> for StepTrap {
             Stop::OutOfFuel => Self::out_of_fuel(),
             Stop::Interrupted => Self::new(TrapKind::Interrupted, "the step was interrupted"),
             Stop::Misused(message) => Self::new(TrapKind::DeviceFailure, message),
-            Stop::Failed(error) => Self(StepOutcome::Failed { error }),
-            Stop::Exit(code) => Self(StepOutcome::Exited { code }),
+            Stop::Failed(error) => Self(Box::new(StepOutcome::Failed { error })),
+            Stop::Exit(code) => Self(Box::new(StepOutcome::Exited { code })),
         }
     }
 }

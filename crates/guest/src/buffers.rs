@@ -24,6 +24,18 @@ pub(crate) fn begin_step(length: u32) -> u32 {
     INPUT.with(|input| input.try_borrow_mut().ok().and_then(|mut input| input.allocate(length))).unwrap_or(0)
 }
 
+/// Takes back a place that [`begin_step`] gave: the space is the guest's again.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) fn free(pointer: u32, length: u32) {
+    INPUT.with(|input| {
+        if let Ok(mut input) = input.try_borrow_mut()
+            && !input.get(pointer, length).is_empty()
+        {
+            *input = CallBuffer::new();
+        }
+    });
+}
+
 /// Shows the input of the step, which lies at `pointer`.
 pub(crate) fn with_input<R>(pointer: u32, length: u32, read: impl FnOnce(&[u8]) -> R) -> R {
     INPUT.with_borrow(|input| read(input.get(pointer, length)))
@@ -120,7 +132,7 @@ mod exports {
     use glasshouse_protocol::ErrorData;
     use serde::{Serialize, de::DeserializeOwned};
 
-    use super::{begin_step, leave, with_input};
+    use super::{begin_step, free, leave, with_input};
     use crate::executor;
 
     /// The contract that the module was built for. A host that does not know it refuses the module.
@@ -131,6 +143,11 @@ mod exports {
     #[unsafe(no_mangle)]
     extern "C" fn gh_allocate(length: u32) -> u32 {
         begin_step(length)
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn gh_free(pointer: u32, length: u32) {
+        free(pointer, length);
     }
 
     /// Continues the pending call with the answer to its request.
@@ -182,6 +199,21 @@ mod tests {
         assert_eq!(buffer.get(pointer, u32::MAX), &[] as &[u8]);
         assert_eq!(buffer.get(pointer.wrapping_add(1), 4), &[] as &[u8]);
         assert_eq!(buffer.get(0, 4), &[] as &[u8]);
+    }
+
+    #[test]
+    fn a_place_is_given_back_once_and_only_as_it_was_given() {
+        let pointer = begin_step(100);
+        let capacity = || INPUT.with_borrow(|input| input.bytes.capacity());
+        for (pointer, length) in [(pointer.wrapping_add(1), 100), (pointer, 101), (pointer, 0)] {
+            free(pointer, length);
+            assert!(capacity() >= 100);
+        }
+        free(pointer, 100);
+        assert_eq!(capacity(), 0);
+        free(pointer, 100);
+        begin_step(5);
+        assert!(capacity() >= 5);
     }
 
     #[test]

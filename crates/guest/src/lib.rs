@@ -56,7 +56,9 @@
 //! A panic ends the step, and the host receives it as an error with the code `guest_panic`, the message, and the place in
 //! the source.
 //!
-//! Feature `lz4`: what the guest says is compressed from 16 KiB on, where that makes it shorter.
+//! Feature `lz4`: what the guest says is compressed from 16 KiB on, where that makes it shorter. Feature `aead`:
+//! [`envelope`] has what encrypts, for the byte level. A process is given its key like any input, by whoever it is to
+//! speak with.
 
 pub mod arena;
 mod buffers;

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use glasshouse_devices::{DeviceInput, Host, MemoryDevice};
+use glasshouse_devices::{DeviceInput, Host, MemoryDevice, MemoryError};
 use glasshouse_engine::HostMachine;
 use glasshouse_kernel::{Event, EventKind, ExitReason, Fuel, Limits, ModuleHash, ProcessState};
 use glasshouse_runtime::{
@@ -21,6 +21,9 @@ const COUNTER: &str = r#"(module
   (global $calls (mut i32) (i32.const 48))
   (data (i32.const 16) "00 ")
   (func (export "gh_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "gh_free") (param i32 i32)
+    (if (i32.ne (local.get 0) (i32.const 1024)) (then (unreachable)))
+    (i32.store8 (i32.const 17) (local.get 1)))
   (func (export "trap") (param i32 i32) (result i64) (unreachable))
   (func (export "count") (param i32 i32) (result i64)
     (i32.store8 (i32.const 16) (i32.add (i32.load8_u (i32.const 16)) (i32.const 1)))
@@ -152,7 +155,10 @@ fn the_host_writes_and_reads_the_memory_within_its_bounds() {
     assert_eq!(memory.allocate(b"xyz"), Ok(1024));
     assert_eq!(memory.read(1024, 3).unwrap(), b"xyz");
     assert!(memory.read(131_070, 3).is_err());
-    assert_eq!(accesses.len(), 2);
+    assert_eq!(memory.free(1024, 3), Ok(()));
+    assert_eq!(memory.read(17, 1).unwrap(), [3]);
+    assert!(matches!(memory.free(1025, 3), Err(MemoryError::NotFreed { .. })));
+    assert_eq!(accesses.len(), 4);
 }
 
 #[test]

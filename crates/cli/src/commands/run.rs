@@ -32,11 +32,12 @@ use crate::{
 
 /// The function that is called when none is named.
 const DEFAULT_ENTRY: &str = "run";
-/// How long an interrupted program may take to notice, before this one is ended.
+/// How long an interrupted program, or one whose time is over, may take to notice, before this one is ended.
 const GRACE: Duration = Duration::from_secs(1);
 /// What a shell shows for a program that was interrupted, and for one whose reader has gone.
 const INTERRUPTED: u8 = 130;
 const BROKEN_PIPE: u8 = 141;
+const TIMED_OUT: u8 = 142;
 /// Bytes of each output, and lines of the log, that `--json` prints.
 const CAPTURED_BYTES: usize = 1 << 20;
 const CAPTURED_LINES: usize = 1_000;
@@ -89,6 +90,8 @@ impl Write for Captured {
 #[derive(Clone, Default)]
 struct Watch {
     stop: Arc<AtomicBool>,
+    /// The program has returned, or was stopped.
+    ended: Arc<AtomicBool>,
     broken_pipe: Arc<AtomicBool>,
     output: Captured,
     error: Captured,
@@ -139,7 +142,9 @@ fn execute(arguments: RunArguments) -> Result<ExitCode> {
     {
         devices.record_audio(true);
     }
+    watch.end_at(arguments.deadline);
     let end = process.call(&entry, &payload);
+    watch.ended.store(true, Ordering::Relaxed);
     // Whatever happened, what there is of the log and of the pictures is written.
     process.finish()?;
     let end = end?;
@@ -174,6 +179,19 @@ impl Watch {
             });
         })
         .context("Ctrl-C cannot be caught")
+    }
+
+    /// Ends this program where the process does not notice that its time is over: it waits for input, say.
+    fn end_at(&self, deadline: Option<Duration>) {
+        let Some(deadline) = deadline else { return };
+        let ended = Arc::clone(&self.ended);
+        thread::spawn(move || {
+            thread::sleep(deadline.saturating_add(GRACE));
+            if !ended.load(Ordering::Relaxed) {
+                anstream::eprintln!("error: the program's time was over while it waited (deadline)");
+                std::process::exit(TIMED_OUT.into());
+            }
+        });
     }
 
     /// What stops the process from outside.

@@ -1,6 +1,7 @@
 //! Which files a step used: what its report lists.
 
 use alloc::{string::String, vec::Vec};
+use core::mem::take;
 
 use serde::{Deserialize, Serialize};
 
@@ -93,13 +94,10 @@ impl Accesses {
         self.mounted_writes.write(bytes, 0);
     }
 
-    /// Takes the report of the step; the next step starts with nothing.
-    pub(crate) fn take(&mut self) -> FileReport {
-        let mut taken = core::mem::take(self);
-        FileReport {
-            accesses: taken.list,
-            dropped: taken.dropped,
-            mounted_writes: taken.mounted_writes.take(),
-        }
+    /// Takes the uses of the step into an empty report; the next step starts with nothing.
+    pub(crate) fn report_to(&mut self, report: &mut FileReport) {
+        report.accesses = take(&mut self.list);
+        report.dropped = take(&mut self.dropped);
+        self.mounted_writes.report_to(&mut report.mounted_writes);
     }
 }

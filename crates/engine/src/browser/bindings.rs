@@ -43,7 +43,16 @@ extern "C" {
     pub(super) fn procedure(this: &Exported, receiver: &JsValue) -> Result<(), JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = call)]
-    pub(super) fn allocate(this: &Exported, receiver: &JsValue, length: u32) -> Result<u32, JsValue>;
+    pub(super) fn begin(
+        this: &Exported,
+        receiver: &JsValue,
+        fuel: i64,
+        length: u32,
+    ) -> Result<Answer, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = call)]
+    pub(super) fn free(this: &Exported, receiver: &JsValue, pointer: u32, length: u32)
+    -> Result<(), JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = call)]
     pub(super) fn read_bits(this: &Exported, receiver: &JsValue) -> Result<i64, JsValue>;
@@ -69,5 +78,33 @@ extern "C" {
         receiver: &JsValue,
         pointer: u32,
         length: u32,
-    ) -> Result<i64, JsValue>;
+    ) -> Result<Answer, JsValue>;
+
+    /// The array of results of what begins a step or enters it.
+    #[wasm_bindgen(extends = Array)]
+    pub(super) type Answer;
+
+    /// The first result of what begins a step.
+    #[wasm_bindgen(method, structural, indexing_getter)]
+    fn at_number(this: &Answer, index: u32) -> u32;
+
+    #[wasm_bindgen(method, structural, indexing_getter)]
+    fn at_integer(this: &Answer, index: u32) -> i64;
+}
+
+impl Answer {
+    /// The place that a step's input has: an `i32`, which a script sees with its sign.
+    pub(super) fn place(&self) -> u32 {
+        self.at_number(0)
+    }
+
+    /// The packed place of a step's output.
+    pub(super) fn packed(&self) -> i64 {
+        self.at_integer(0)
+    }
+
+    /// The fuel on the account.
+    pub(super) fn fuel(&self) -> i64 {
+        self.at_integer(1)
+    }
 }

@@ -1,6 +1,6 @@
 //! Gives a step its guest in a browser.
 
-use std::{mem, rc::Rc, string::String, vec::Vec};
+use std::{format, mem, rc::Rc, string::String, vec::Vec};
 
 use glasshouse_devices::Context;
 use js_sys::{Object, Reflect, WebAssembly, WebAssembly::Table};
@@ -45,6 +45,11 @@ impl BrowserGuest {
         Ok(Self { live, devices, exports, functions: None, _host_functions: host_functions, entry: None })
     }
 
+    /// Answers if a place lies in the memory.
+    fn lies_within(&self, pointer: u32, length: usize) -> Option<()> {
+        (u64::from(pointer) + length as u64 <= self.live.memory_bytes()).then_some(())
+    }
+
     /// Makes a call of the guest while the devices act on it.
     fn call<R>(&self, call: impl FnOnce() -> Result<R, JsValue>) -> Result<R, Failure> {
         self.devices.with(&self.live, call).map_err(|error| match self.live.take_stopped() {
@@ -80,31 +85,42 @@ impl Guest for BrowserGuest {
         self.call(|| procedure.procedure(&JsValue::UNDEFINED))
     }
 
-    fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
-        let allocate = exported(&self.exports, abi::ALLOCATE).map_err(|error| failure(&error))?;
-        self.call(|| allocate.allocate(&JsValue::UNDEFINED, length))
+    fn begin(&mut self, fuel: i64, length: u32) -> Result<(u32, i64), Failure> {
+        let begin = exported(&self.exports, abi::BEGIN).map_err(|error| failure(&error))?;
+        let answer = self.call(|| begin.begin(&JsValue::UNDEFINED, fuel, length))?;
+        Ok((answer.place(), answer.fuel()))
     }
 
-    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure> {
+    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<(u64, i64), Failure> {
         let function = match self.entry.take() {
             Some((name, function)) if name == entry => function,
-            _ => exported(&self.exports, entry).map_err(|error| failure(&error))?,
+            _ => {
+                exported(&self.exports, &format!("{}{entry}", abi::ENTER)).map_err(|error| failure(&error))?
+            }
         };
-        let packed = self.call(|| function.enter(&JsValue::UNDEFINED, pointer, length));
+        let answer = self.call(|| function.enter(&JsValue::UNDEFINED, pointer, length));
         self.entry = Some((entry.into(), function));
-        packed.map(|packed| packed as u64)
+        answer.map(|answer| (answer.packed() as u64, answer.fuel()))
+    }
+
+    fn free(&mut self, pointer: u32, length: u32) -> Result<(), Failure> {
+        let function = exported(&self.exports, abi::FREE).map_err(|error| failure(&error))?;
+        self.call(|| function.free(&JsValue::UNDEFINED, pointer, length))
     }
 
     fn memory_bytes(&mut self) -> u64 {
         self.live.memory_bytes()
     }
 
-    fn write(&mut self, pointer: u32, bytes: &[u8]) {
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> Option<()> {
+        self.lies_within(pointer, bytes.len())?;
         self.live.write(pointer as usize, bytes);
+        Some(())
     }
 
-    fn read(&mut self, pointer: u32, length: u32) -> Vec<u8> {
-        self.live.read(pointer as usize, length as usize)
+    fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
+        self.lies_within(pointer, length as usize)?;
+        Some(self.live.read(pointer as usize, length as usize))
     }
 }
 

@@ -13,8 +13,10 @@ use crate::{
     trap::{Failure, GuestTrap, StepTrap},
 };
 
-/// The function of an entry: the place of its input, the packed place of its output.
-type Entry = TypedFunc<(u32, u32), u64>;
+/// [`abi::BEGIN`].
+type Begin = TypedFunc<(i64, u32), (u32, i64)>;
+/// [`abi::ENTER`].
+type Enter = TypedFunc<(u32, u32), (u64, i64)>;
 
 /// An instance and what it keeps.
 pub(super) struct WasmtimeGuest {
@@ -27,10 +29,10 @@ pub(super) struct WasmtimeGuest {
     pub(super) memories: Memories,
     /// What the memory started as.
     pub(super) image: MemoryImage,
-    /// `gh_allocate`, once it was called.
-    allocate: Option<TypedFunc<u32, u32>>,
-    /// The entry that was called last: it is nearly always called again.
-    entry: Option<(String, Entry)>,
+    /// What begins a step, once it was called.
+    begin: Option<Begin>,
+    /// What was entered last: it is nearly always entered again.
+    entry: Option<(String, Enter)>,
 }
 
 impl WasmtimeGuest {
@@ -48,7 +50,7 @@ impl WasmtimeGuest {
             functions: HashMap::new(),
             memories,
             image,
-            allocate: None,
+            begin: None,
             entry: None,
         }
     }
@@ -67,10 +69,12 @@ impl Guest for WasmtimeGuest {
         self.accounts.set(&mut self.store, account, value);
     }
 
+    #[inline]
     fn swap_context(&mut self, context: &mut Context) {
         mem::swap(&mut self.store.data_mut().context, context);
     }
 
+    #[inline]
     fn budget<R>(&mut self, act: impl FnOnce(&mut Budget) -> R) -> R {
         act(&mut self.store.data_mut().budget)
     }
@@ -80,40 +84,52 @@ impl Guest for WasmtimeGuest {
         function.call(&mut self.store, ()).map_err(failure)
     }
 
-    fn allocate(&mut self, length: u32) -> Result<u32, Failure> {
-        let function = match &self.allocate {
-            Some(function) => function.clone(),
+    #[inline]
+    fn begin(&mut self, fuel: i64, length: u32) -> Result<(u32, i64), Failure> {
+        let function = match &self.begin {
+            Some(function) => function,
             None => {
-                let function = self.typed(abi::ALLOCATE)?;
-                self.allocate.insert(function).clone()
+                let function = self.typed(abi::BEGIN)?;
+                self.begin.insert(function)
             }
         };
-        function.call(&mut self.store, length).map_err(failure)
+        function.call(&mut self.store, (fuel, length)).map_err(failure)
     }
 
-    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<u64, Failure> {
+    #[inline]
+    fn enter(&mut self, entry: &str, pointer: u32, length: u32) -> Result<(u64, i64), Failure> {
         let function = match &self.entry {
-            Some((name, function)) if name == entry => function.clone(),
+            Some((name, function)) if name == entry => function,
             _ => {
-                let function = self.typed(entry)?;
-                self.entry.insert((entry.into(), function)).1.clone()
+                let function = self.typed(&format!("{}{entry}", abi::ENTER))?;
+                &self.entry.insert((entry.into(), function)).1
             }
         };
         function.call(&mut self.store, (pointer, length)).map_err(failure)
     }
 
+    fn free(&mut self, pointer: u32, length: u32) -> Result<(), Failure> {
+        let function = self.typed::<(u32, u32), ()>(abi::FREE)?;
+        function.call(&mut self.store, (pointer, length)).map_err(failure)
+    }
+
+    #[inline]
     fn memory_bytes(&mut self) -> u64 {
         self.accounts.memory.data_size(&self.store) as u64
     }
 
-    fn write(&mut self, pointer: u32, bytes: &[u8]) {
+    #[inline]
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> Option<()> {
         let start = pointer as usize;
-        self.accounts.memory.data_mut(&mut self.store)[start..start + bytes.len()].copy_from_slice(bytes);
+        let place = self.accounts.memory.data_mut(&mut self.store).get_mut(start..start + bytes.len())?;
+        place.copy_from_slice(bytes);
+        Some(())
     }
 
-    fn read(&mut self, pointer: u32, length: u32) -> Vec<u8> {
+    #[inline]
+    fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
         let start = pointer as usize;
-        self.accounts.memory.data(&self.store)[start..start + length as usize].to_vec()
+        Some(self.accounts.memory.data(&self.store).get(start..start + length as usize)?.to_vec())
     }
 }
 

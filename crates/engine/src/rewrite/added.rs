@@ -26,6 +26,12 @@ pub(super) enum Function {
     GrowMemory,
     /// `table.grow` of this table: `(funcref, i32) -> i32`. Each table has its own, since the operator names it.
     GrowTable(u32),
+    /// Sets the accounts of a step that has so much fuel, calls this function, which is `gh_allocate`, and answers the
+    /// place and what is left of the fuel: `(i64, i32) -> (i32, i64)`.
+    Begin(u32),
+    /// Calls this function, an entry, with the whole stack before it, and answers its result and what is left of the
+    /// fuel: `(i32, i32) -> (i64, i64)`.
+    Enter(u32),
     /// Reads the bits of a global: `() -> i64`, or `() -> (i64, i64)`, lower half first.
     ReadGlobal(u32, Bits),
     /// Writes the bits of a global: `(i64) -> ()`, or `(i64, i64) -> ()`.
@@ -51,6 +57,10 @@ pub(super) struct Added {
     pub(super) globals: u32,
     /// The module's start function.
     pub(super) start: Option<u32>,
+    /// The module's `gh_allocate`.
+    pub(super) allocate: Option<u32>,
+    /// The names of its entries and their functions.
+    pub(super) entries: Vec<(String, u32)>,
     /// What a snapshot must reach.
     pub(super) state: State,
     added_types: Vec<(Vec<ValType>, Vec<ValType>)>,
@@ -73,6 +83,8 @@ const SEGMENTS_PER_GLOBAL: u32 = i64::BITS;
 const NOTHING: abi::Signature = (&[], &[]);
 const GROW_MEMORY: abi::Signature = (&[ValType::I32], &[ValType::I32]);
 const GROW_TABLE: abi::Signature = (&[ValType::Ref(RefType::FUNCREF), ValType::I32], &[ValType::I32]);
+const BEGIN: abi::Signature = (&[ValType::I64, ValType::I32], &[ValType::I32, ValType::I64]);
+const ENTER: abi::Signature = (&[ValType::I32, ValType::I32], TWO);
 const ONE: &[ValType] = &[ValType::I64];
 const TWO: &[ValType] = &[ValType::I64, ValType::I64];
 
@@ -107,6 +119,8 @@ impl Added {
             Function::Checkpoint | Function::Drop => NOTHING,
             Function::GrowMemory => GROW_MEMORY,
             Function::GrowTable(_) => GROW_TABLE,
+            Function::Begin(_) => BEGIN,
+            Function::Enter(_) => ENTER,
             Function::ReadGlobal(_, Bits::V128) => (&[][..], TWO),
             Function::ReadGlobal(..) => (&[][..], ONE),
             Function::WriteGlobal(_, Bits::V128) => (TWO, &[][..]),
@@ -122,6 +136,12 @@ impl Added {
     /// Adds what depends on the whole module, when all of it has been read.
     pub(super) fn complete(&mut self) {
         self.function(Function::Checkpoint);
+        if let Some(allocate) = self.allocate {
+            self.function(Function::Begin(allocate));
+            for place in 0..self.entries.len() {
+                self.function(Function::Enter(self.entries[place].1));
+            }
+        }
         for (global, kind) in self.state.globals().to_vec() {
             let bits = match kind {
                 Register::F32 => Bits::F32,
@@ -238,10 +258,18 @@ impl Added {
             let name = match function {
                 Function::ReadGlobal(global, _) => format!("{}{global}", abi::READ_GLOBAL),
                 Function::WriteGlobal(global, _) => format!("{}{global}", abi::WRITE_GLOBAL),
+                Function::Begin(_) => abi::BEGIN.into(),
                 Function::Drop => abi::DROP.into(),
-                Function::Checkpoint | Function::GrowMemory | Function::GrowTable(_) => continue,
+                Function::Checkpoint | Function::GrowMemory | Function::GrowTable(_) | Function::Enter(_) => {
+                    continue;
+                }
             };
             exports.push((name, ExportKind::Func, self.functions + place as u32));
+        }
+        for (name, entry) in &self.entries {
+            if let Some(place) = self.places.get(&Function::Enter(*entry)) {
+                exports.push((format!("{}{name}", abi::ENTER), ExportKind::Func, self.functions + place));
+            }
         }
         let mut items = Vec::new();
         for (name, kind, index) in &exports {
@@ -260,6 +288,8 @@ impl Added {
                 Function::Checkpoint => self.checkpoint(*kind),
                 Function::GrowMemory => self.grow_memory(),
                 Function::GrowTable(table) => self.grow_table(*table),
+                Function::Begin(allocate) => self.begin(*allocate),
+                Function::Enter(entry) => self.enter(*entry),
                 Function::ReadGlobal(global, bits) => read_global(*global, *bits),
                 Function::WriteGlobal(global, bits) => write_global(*global, *bits),
                 Function::Drop => self.drop_segments(),
@@ -306,6 +336,29 @@ impl Added {
         code.local_tee(ANSWER).i32_const(-1).i32_ne().if_(BlockType::Empty);
         code.global_get(left).local_get(ELEMENTS).i64_extend_i32_u().i64_sub().global_set(left).end();
         code.end().local_get(ANSWER).end();
+        function
+    }
+
+    /// One call in place of one for each account, which costs more than a short step.
+    fn begin(&self, allocate: u32) -> wasm_encoder::Function {
+        const FUEL: u32 = 0;
+        const LENGTH: u32 = 1;
+        let mut function = wasm_encoder::Function::new([]);
+        let mut code = function.instructions();
+        code.local_get(FUEL).global_set(self.account(Account::Fuel));
+        code.i64_const(abi::STACK_BYTES.into()).global_set(self.account(Account::Stack));
+        code.i64_const(0).global_set(self.account(Account::MemoryRefused));
+        code.local_get(LENGTH).call(allocate).global_get(self.account(Account::Fuel)).end();
+        function
+    }
+
+    fn enter(&self, entry: u32) -> wasm_encoder::Function {
+        const POINTER: u32 = 0;
+        const LENGTH: u32 = 1;
+        let mut function = wasm_encoder::Function::new([]);
+        let mut code = function.instructions();
+        code.i64_const(abi::STACK_BYTES.into()).global_set(self.account(Account::Stack));
+        code.local_get(POINTER).local_get(LENGTH).call(entry).global_get(self.account(Account::Fuel)).end();
         function
     }
 

@@ -55,3 +55,18 @@ pub(super) fn by_size(operator: &Operator<'_>) -> Option<SizeCost> {
         _ => None,
     }
 }
+
+/// Whether an operator may end the step, or calls another function, by the first byte of its code (specification 2.0,
+/// "Index of Instructions"). Vector operators count as such: most segments with one have a load or store, too.
+pub(super) fn may_trap(opcode: u8) -> bool {
+    let is_quiet = matches!(
+        opcode,
+        // Control without calls and `unreachable`; `drop`, `select` and variables; constants.
+        0x01..=0x05 | 0x0b..=0x0f | 0x1a..=0x24 | 0x41..=0x44
+        // Numeric operators without divisions and trapping conversions to integers.
+        | 0x45..=0x6c | 0x71..=0x7e | 0x83..=0xa7 | 0xac..=0xad | 0xb2..=0xc4
+        // References.
+        | 0xd0..=0xd2
+    );
+    !is_quiet
+}

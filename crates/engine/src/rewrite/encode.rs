@@ -23,6 +23,8 @@ const EMPTY: u8 = 0x40;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Accounts {
     pub(super) fuel: u32,
+    /// The local in which a function has its fuel.
+    pub(super) fuel_local: u32,
     pub(super) stack: u32,
     /// The function that calls the host's hook.
     pub(super) checkpoint: u32,
@@ -34,6 +36,10 @@ pub(super) enum Piece {
     Copy(Range<usize>),
     /// The charge of a segment, by its number.
     Charge(usize),
+    /// What was paid goes to the account, before something that shows it to others.
+    Store,
+    /// What is left is taken from the account, behind a call that may have changed it.
+    Load,
     /// The test of the accounts.
     Test,
     /// The blocks around a loop whose type is written here, and the loop's own start.
@@ -105,24 +111,33 @@ impl Encoder<'_> {
         let Known { accounts, entry, size_scratch, settled, scratch } = self.known;
         let mut pieces = self.pieces;
         // The entry's charge comes before everything else.
+        Instruction::GlobalGet(accounts.fuel).encode(output);
         if let [Piece::Charge(segment), rest @ ..] = pieces {
-            self.encode_charge(*segment, accounts, output);
+            encode_fuel_sum(-self.cost(*segment), output);
             pieces = rest;
         }
+        Instruction::LocalSet(accounts.fuel_local).encode(output);
         if let Some(frame) = entry.frame {
-            encode_add(accounts.stack, -frame, output);
+            encode_stack(-frame, accounts, output);
         }
         if entry.tested {
+            encode(&[Instruction::LocalGet(accounts.fuel_local)], output);
+            if entry.frame.is_some() {
+                encode(&[Instruction::GlobalGet(accounts.stack), Instruction::I64Or], output);
+            }
             encode_test(accounts, output);
         }
-        if entry.frame.is_some() {
-            Instruction::Block(result).encode(output);
-        }
+        Instruction::Block(result).encode(output);
         for piece in pieces {
             match piece {
                 Piece::Copy(range) => output.extend_from_slice(&self.bytes[range.clone()]),
-                Piece::Charge(segment) => self.encode_charge(*segment, accounts, output),
-                Piece::Test => encode_test(accounts, output),
+                Piece::Charge(segment) => encode_fuel(-self.cost(*segment), accounts, output),
+                Piece::Store => encode_store(accounts, output),
+                Piece::Load => encode_load(accounts, output),
+                Piece::Test => {
+                    Instruction::LocalGet(accounts.fuel_local).encode(output);
+                    encode_test(accounts, output);
+                }
                 Piece::LoopStart(kind) => {
                     let kind = &self.bytes[kind.clone()];
                     for (opcode, kind) in [(BLOCK, kind), (LOOP, kind), (BLOCK, &[EMPTY]), (LOOP, kind)] {
@@ -131,8 +146,8 @@ impl Encoder<'_> {
                     }
                 }
                 Piece::LoopTest => {
-                    encode_condition(accounts, output);
-                    Instruction::BrIf(1).encode(output);
+                    Instruction::LocalGet(accounts.fuel_local).encode(output);
+                    encode(&[Instruction::I64Const(0), Instruction::I64LtS, Instruction::BrIf(1)], output);
                 }
                 Piece::LoopEnd(end) => self.encode_loop_end(end, accounts, output),
                 Piece::Branch(depth) => Instruction::Br(*depth).encode(output),
@@ -141,8 +156,7 @@ impl Encoder<'_> {
                     Instruction::BrTable(depths.into(), *default).encode(output);
                 }
                 Piece::SizeCharge(size) => encode_size_charge(*size, *size_scratch, accounts, output),
-                Piece::Leave(depth) if entry.frame.is_some() => Instruction::Br(*depth).encode(output),
-                Piece::Leave(_) => Instruction::Return.encode(output),
+                Piece::Leave(depth) => Instruction::Br(*depth).encode(output),
                 Piece::Call(function) => Instruction::Call(*function).encode(output),
                 Piece::Dropped(global, bit) => encode(
                     &[
@@ -162,9 +176,10 @@ impl Encoder<'_> {
                 }
             }
         }
+        Instruction::End.encode(output);
+        encode_store(accounts, output);
         if let Some(frame) = entry.frame {
-            Instruction::End.encode(output);
-            encode_add(accounts.stack, frame, output);
+            encode_stack(frame, accounts, output);
         }
         Instruction::End.encode(output);
     }
@@ -183,7 +198,7 @@ impl Encoder<'_> {
             }
             Instruction::GlobalSet(kept.global).encode(output);
         }
-        Instruction::Call(accounts.checkpoint).encode(output);
+        encode_checkpoint(accounts, output);
         for kept in &end.kept {
             Instruction::GlobalGet(kept.global).encode(output);
             match kept.kind {
@@ -194,60 +209,66 @@ impl Encoder<'_> {
             }
             Instruction::LocalSet(kept.local).encode(output);
         }
-        let cost = self.segments[end.head];
-        if cost > 0 {
-            encode_add(accounts.fuel, i64::try_from(cost).unwrap_or(i64::MAX), output);
-        }
+        encode_fuel(self.cost(end.head), accounts, output);
         encode(&[Instruction::Br(0), Instruction::End, Instruction::End], output);
     }
 
-    fn encode_charge(&self, segment: usize, accounts: &Accounts, output: &mut Vec<u8>) {
-        let cost = self.segments[segment];
-        if cost > 0 {
-            encode_add(accounts.fuel, -i64::try_from(cost).unwrap_or(i64::MAX), output);
-        }
+    /// What a segment costs, by its number.
+    fn cost(&self, segment: usize) -> i64 {
+        i64::try_from(self.segments[segment]).unwrap_or(i64::MAX)
     }
 }
 
-/// Adds a constant to an account.
-fn encode_add(account: u32, amount: i64, output: &mut Vec<u8>) {
+/// Adds a constant to the stack that is left.
+fn encode_stack(amount: i64, accounts: &Accounts, output: &mut Vec<u8>) {
+    Instruction::GlobalGet(accounts.stack).encode(output);
     encode(
-        &[
-            Instruction::GlobalGet(account),
-            Instruction::I64Const(amount),
-            Instruction::I64Add,
-            Instruction::GlobalSet(account),
-        ],
+        &[Instruction::I64Const(amount), Instruction::I64Add, Instruction::GlobalSet(accounts.stack)],
         output,
     );
 }
 
-/// Calls the host's hook if an account is below zero.
+/// Adds a constant to the function's fuel.
+fn encode_fuel(amount: i64, accounts: &Accounts, output: &mut Vec<u8>) {
+    if amount != 0 {
+        Instruction::LocalGet(accounts.fuel_local).encode(output);
+        encode_fuel_sum(amount, output);
+        Instruction::LocalSet(accounts.fuel_local).encode(output);
+    }
+}
+
+/// Adds a constant to the fuel on top of the stack.
+fn encode_fuel_sum(amount: i64, output: &mut Vec<u8>) {
+    encode(&[Instruction::I64Const(amount), Instruction::I64Add], output);
+}
+
+/// The function's fuel goes to the account.
+fn encode_store(accounts: &Accounts, output: &mut Vec<u8>) {
+    encode(&[Instruction::LocalGet(accounts.fuel_local), Instruction::GlobalSet(accounts.fuel)], output);
+}
+
+/// The account goes to the function's fuel.
+fn encode_load(accounts: &Accounts, output: &mut Vec<u8>) {
+    encode(&[Instruction::GlobalGet(accounts.fuel), Instruction::LocalSet(accounts.fuel_local)], output);
+}
+
+/// Calls the host's hook.
+fn encode_checkpoint(accounts: &Accounts, output: &mut Vec<u8>) {
+    encode_store(accounts, output);
+    Instruction::Call(accounts.checkpoint).encode(output);
+    encode_load(accounts, output);
+}
+
+/// Calls the host's hook if the number on top of the stack is below zero.
 fn encode_test(accounts: &Accounts, output: &mut Vec<u8>) {
-    encode_condition(accounts, output);
-    encode(
-        &[Instruction::If(BlockType::Empty), Instruction::Call(accounts.checkpoint), Instruction::End],
-        output,
-    );
-}
-
-/// Whether an account is below zero.
-fn encode_condition(accounts: &Accounts, output: &mut Vec<u8>) {
-    encode(
-        &[
-            Instruction::GlobalGet(accounts.fuel),
-            Instruction::GlobalGet(accounts.stack),
-            Instruction::I64Or,
-            Instruction::I64Const(0),
-            Instruction::I64LtS,
-        ],
-        output,
-    );
+    encode(&[Instruction::I64Const(0), Instruction::I64LtS, Instruction::If(BlockType::Empty)], output);
+    encode_checkpoint(accounts, output);
+    Instruction::End.encode(output);
 }
 
 /// With the size operand on top of the stack: charges for it and leaves it there.
 fn encode_size_charge(size: SizeCost, scratch: u32, accounts: &Accounts, output: &mut Vec<u8>) {
-    encode(&[Instruction::LocalTee(scratch), Instruction::GlobalGet(accounts.fuel)], output);
+    encode(&[Instruction::LocalTee(scratch), Instruction::LocalGet(accounts.fuel_local)], output);
     Instruction::LocalGet(scratch).encode(output);
     if size == SizeCost::Pages {
         encode(
@@ -269,7 +290,7 @@ fn encode_size_charge(size: SizeCost, scratch: u32, accounts: &Accounts, output:
         SizeCost::Pages => encode(&[Instruction::I64Const(cost::FUEL_PER_PAGE), Instruction::I64Mul], output),
         SizeCost::Elements => {}
     }
-    encode(&[Instruction::I64Sub, Instruction::GlobalSet(accounts.fuel)], output);
+    encode(&[Instruction::I64Sub, Instruction::LocalTee(accounts.fuel_local)], output);
     encode_test(accounts, output);
 }
 

@@ -351,6 +351,11 @@ impl<'a> Pass<'a> {
             let types: BTreeMap<&str, &FuncType> =
                 exported.filter_map(|(name, index)| Some((*name, self.function_type(*index)?))).collect();
             self.needs.check_exports(&types)?;
+            let allocate = self.exported.iter().find(|(name, _)| *name == abi::ALLOCATE);
+            self.added.allocate = allocate.map(|(_, index)| *index);
+            let is_entry = |name: &str| self.needs.exports.get(name) == Some(&Export::Entry);
+            let entries = self.exported.iter().filter(|(name, _)| is_entry(name));
+            self.added.entries = entries.map(|(name, index)| ((*name).into(), *index)).collect();
         }
         self.added.complete();
         let mut module = Module::new();

@@ -105,6 +105,7 @@ impl Needs {
         }
         for (name, expected) in [
             (abi::ALLOCATE, abi::ALLOCATE_SIGNATURE),
+            (abi::FREE, abi::FREE_SIGNATURE),
             (abi::COMMAND, abi::PROCEDURE_SIGNATURE),
             (abi::INITIALIZE, abi::PROCEDURE_SIGNATURE),
         ] {

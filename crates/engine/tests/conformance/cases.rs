@@ -25,6 +25,7 @@ macro_rules! for_each_case {
             fuel::the_start_function_runs_once_in_the_first_step,
             fuel::fuel_is_equal_between_runs_and_instances,
             fuel::an_operator_that_traps_has_paid_for_its_segment,
+            fuel::whatever_traps_or_calls_shows_what_was_paid_before,
             fuel::accounts_cannot_be_reached_by_the_module,
             fuel::memory_and_tables_grow_to_their_limits_and_not_beyond,
             cases::input_reaches_the_guest_and_output_the_host,

@@ -200,6 +200,80 @@ pub fn an_operator_that_traps_has_paid_for_its_segment<M: Machine>(machine: &M) 
     assert_eq!(trap(&run(machine, &guest, PLENTY)), (TrapKind::DivideByZero, ALLOCATE + 8));
 }
 
+pub fn whatever_traps_or_calls_shows_what_was_paid_before<M: Machine>(machine: &M) {
+    const FIELDS: &str = r#"(memory (export "memory") 1) (table 2 funcref) (data $data "abc") (elem $elements func $trap)
+        (type $none (func))
+        (func $trap nop (unreachable))
+        (func (export "gh_allocate") (param i32) (result i32) i32.const 1024)"#;
+    // What traps, and the operators in it; those that a function called pays are counted, too.
+    let trapping = [
+        ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", 4),
+        ("(drop (i32.div_u (i32.const 1) (i32.const 0)))", 4),
+        ("(drop (i32.rem_s (i32.const 1) (i32.const 0)))", 4),
+        ("(drop (i32.rem_u (i32.const 1) (i32.const 0)))", 4),
+        ("(drop (i64.div_s (i64.const 1) (i64.const 0)))", 4),
+        ("(drop (i64.div_u (i64.const 1) (i64.const 0)))", 4),
+        ("(drop (i64.rem_s (i64.const 1) (i64.const 0)))", 4),
+        ("(drop (i64.rem_u (i64.const 1) (i64.const 0)))", 4),
+        ("(drop (i32.trunc_f32_s (f32.const nan)))", 3),
+        ("(drop (i32.trunc_f32_u (f32.const nan)))", 3),
+        ("(drop (i32.trunc_f64_s (f64.const nan)))", 3),
+        ("(drop (i32.trunc_f64_u (f64.const nan)))", 3),
+        ("(drop (i64.trunc_f32_s (f32.const nan)))", 3),
+        ("(drop (i64.trunc_f32_u (f32.const nan)))", 3),
+        ("(drop (i64.trunc_f64_s (f64.const nan)))", 3),
+        ("(drop (i64.trunc_f64_u (f64.const nan)))", 3),
+        ("(drop (i32.load (i32.const -1)))", 3),
+        ("(drop (i64.load32_u (i32.const -1)))", 3),
+        ("(drop (f32.load (i32.const -1)))", 3),
+        ("(i32.store8 (i32.const -1) (i32.const 1))", 3),
+        ("(i64.store32 (i32.const -1) (i64.const 1))", 3),
+        ("(f64.store (i32.const -1) (f64.const 1))", 3),
+        ("(drop (v128.load (i32.const -1)))", 3),
+        ("(drop (v128.load8_splat (i32.const -1)))", 3),
+        ("(drop (v128.load8_lane 1 (i32.const -1) (v128.const i64x2 0 0)))", 4),
+        ("(v128.store (i32.const -1) (v128.const i64x2 0 0))", 3),
+        ("(v128.store64_lane 1 (i32.const -1) (v128.const i64x2 0 0))", 3),
+        ("(memory.fill (i32.const -1) (i32.const 1) (i32.const 8))", 4 + 1),
+        ("(memory.copy (i32.const -1) (i32.const 1) (i32.const 8))", 4 + 1),
+        ("(memory.init $data (i32.const 0) (i32.const 1) (i32.const 8))", 4 + 1),
+        ("(drop (table.get 0 (i32.const 2)))", 3),
+        ("(table.set 0 (i32.const 2) (ref.null func))", 3),
+        ("(table.fill 0 (i32.const 2) (ref.null func) (i32.const 1))", 4 + 1),
+        ("(table.copy (i32.const 2) (i32.const 0) (i32.const 1))", 4 + 1),
+        ("(table.init $elements (i32.const 2) (i32.const 0) (i32.const 1))", 4 + 1),
+        ("(call_indirect (type $none) (i32.const 1))", 2),
+        ("(call_indirect (type $none) (i32.const 2))", 2),
+        ("(call $trap)", 1 + 2),
+    ];
+    // What comes before, what it costs, what comes behind in the same segment, and what that costs. The last one comes
+    // three times to what traps, which lies behind a branch until then.
+    let places = [
+        ("", 0, "nop", 1),
+        ("nop (if (i32.const 1) (then nop nop))", 1 + 2 + 2, "", 0),
+        ("(drop (i32.load (i32.const 0))) (block (br_if 0 (i32.const 0)) nop) nop", 5 + 1 + 1, "", 0),
+        ("(drop (memory.grow (i32.const 0))) nop", 4, "nop", 1),
+        (
+            "(loop $again (block $done (br_if $done (i32.eq (local.get $a) (i32.const 2)))
+                (local.set $a (i32.add (local.get $a) (i32.const 1))) (br $again)))",
+            3 * 4 + 2 * 5,
+            "",
+            0,
+        ),
+    ];
+    for (trapping, own) in trapping {
+        for (before, paid, behind, rest) in places {
+            let guest = module(&format!(
+                r#"{FIELDS} (func (export "run") (param $pointer i32) (param $length i32) (result i64) (local $a i32)
+                {before} {trapping} {behind} i64.const 0)"#
+            ));
+            let report = run(machine, &guest, PLENTY);
+            trap(&report);
+            assert_eq!(report.fuel_used, ALLOCATE + paid + own + rest + 1, "{before} {trapping}");
+        }
+    }
+}
+
 pub fn accounts_cannot_be_reached_by_the_module<M: Machine>(machine: &M) {
     // The module's own global 0 and what would be the injected ones: the pass puts them from 1 on.
     let own = guest(
@@ -213,12 +287,21 @@ pub fn accounts_cannot_be_reached_by_the_module<M: Machine>(machine: &M) {
         let error = machine.compile(&reach).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("unknown global"), "{error}");
     }
-    for name in
-        ["gh_fuel", "gh_stack", "gh_memory_pages", "gh_memory_refused", "gh_table_elements", "gh_start"]
-    {
-        let guest = guest(&format!(r#"(global (export "{name}") (mut i64) (i64.const 9))"#));
+    for account in [
+        "gh_fuel",
+        "gh_stack",
+        "gh_memory_pages",
+        "gh_memory_refused",
+        "gh_table_elements",
+        "gh_start",
+        "gh_begin",
+        "gh_enter_run",
+        "gh_hooks",
+        "gh_drop",
+    ] {
+        let guest = guest(&format!(r#"(global (export "{account}") (mut i64) (i64.const 9))"#));
         let error = machine.compile(&guest).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error.contains(name) && error.contains("only the host may use"), "{error}");
+        assert!(error.contains(account) && error.contains("only the host may use"), "{error}");
     }
 }
 

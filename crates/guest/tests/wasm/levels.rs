@@ -1,12 +1,12 @@
 //! The example of the SDK's levels, its arena, its panics and its functions of the host.
 
-use glasshouse_envelope::{Envelope, EnvelopeError, Flags};
+use glasshouse_envelope::{Decoder, Encoder, Envelope, EnvelopeError, Flags, Key, Sender};
 use glasshouse_guest::ErrorData;
 use serde_json::{Value, json};
 
 use crate::{
     bare::{Bare, Ended, none},
-    modules::{compressing_module, module},
+    modules::{coding_module, module},
 };
 
 fn plain(value: &Value) -> Vec<u8> {
@@ -109,10 +109,44 @@ fn a_guest_compresses_what_is_long_if_it_was_built_so() {
     };
     let plain = returned(&module("levels"), &long);
     assert_eq!(plain.len(), 12 + 160_002);
-    let compressed = returned(&compressing_module("levels"), &long);
+    let compressed = returned(&coding_module("levels"), &long);
     assert!(compressed.len() < 2_000);
     assert_eq!(Envelope::decode(&compressed), Err(EnvelopeError::CompressedUnsupported));
-    let content = glasshouse_envelope::Decoder::new().decode(&compressed).unwrap().content.into_owned();
+    let content = Decoder::new().decode(&compressed).unwrap().content.into_owned();
     assert_eq!(content, plain[12..]);
-    assert_eq!(returned(&compressing_module("levels"), &short), returned(&module("levels"), &short));
+    assert_eq!(returned(&coding_module("levels"), &short), returned(&module("levels"), &short));
+}
+
+#[test]
+fn a_process_and_who_gave_it_its_key_understand_each_other_and_nobody_else_does() {
+    let mut process = Bare::new(&coding_module("levels"), none);
+    let key = [7; 32];
+    let mut writing = Encoder::new().encrypt(Key::new(&key), Sender::Host);
+    let mut reading = Decoder::new().decrypt(Key::new(&key), Sender::Guest);
+    let first = writing.encode(Flags::NONE, b"a secret").unwrap();
+    let refused = |ended: Ended| match ended {
+        Ended::Returned(bytes) => {
+            let envelope = Envelope::decode(&bytes).unwrap();
+            assert_eq!(envelope.flags, Flags::ERROR);
+            serde_json::from_slice::<ErrorData>(envelope.payload).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(process.step("whisper", &first)).code, "no_key");
+    assert_eq!(process.call("take_key", &json!(key)), Ok(Value::Null));
+    let mut answers = Vec::new();
+    for message in [first.clone(), writing.encode(Flags::NONE, b"another").unwrap()] {
+        let Ended::Returned(bytes) = process.step("whisper", &message) else { panic!("it answers") };
+        assert!(Envelope::decode(&bytes).is_err());
+        answers.push(reading.decode(&bytes).unwrap().content.into_owned());
+        assert!(Decoder::new().decrypt(Key::new(&[8; 32]), Sender::Guest).decode(&bytes).is_err());
+    }
+    assert_eq!(answers, [b"terces a".to_vec(), b"rehtona".to_vec()]);
+    // Once more, from somebody without the key, and not encrypted.
+    let stranger =
+        Encoder::new().encrypt(Key::new(&[8; 32]), Sender::Host).encode(Flags::NONE, b"x").unwrap();
+    let plain = Envelope::plain(b"x").encode().unwrap();
+    for message in [first, stranger, plain] {
+        assert_eq!(refused(process.step("whisper", &message)).code, "malformed_envelope");
+    }
 }

@@ -18,18 +18,18 @@ static MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
     build("guests", &["probe", "react", "calculate", "clock", "files", "memory", "levels", "snake"], &[])
 });
 
-/// That of the example that compresses.
-static COMPRESSING: LazyLock<PathBuf> =
-    LazyLock::new(|| build("guests-lz4", &["levels"], &["--features", "levels/lz4"]));
+/// That of the example that compresses and encrypts.
+static CODING: LazyLock<PathBuf> =
+    LazyLock::new(|| build("guests-coding", &["levels"], &["--features", "levels/lz4,levels/aead"]));
 
 /// A module in Rust, by the name of its package.
 pub fn module(name: &str) -> Vec<u8> {
     read(&MODULES, name)
 }
 
-/// A module in Rust that compresses what it says.
-pub fn compressing_module(name: &str) -> Vec<u8> {
-    read(&COMPRESSING, name)
+/// A module in Rust that compresses what it says, and can encrypt it.
+pub fn coding_module(name: &str) -> Vec<u8> {
+    read(&CODING, name)
 }
 
 fn read(folder: &Path, name: &str) -> Vec<u8> {

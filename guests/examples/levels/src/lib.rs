@@ -8,6 +8,7 @@
 //! | `element` | typed, one step | an element of a list; panics where there is none |
 //! | `reverse` | bytes | returns the payload's bytes in reverse |
 //! | `define` | typed, one step | asks the host function `lookup` what a word means |
+//! | `whisper` | bytes, encrypted | the reverse of an encrypted message, encrypted (feature `aead`) |
 
 use std::collections::BTreeMap;
 
@@ -127,5 +128,57 @@ pub extern "C" fn define(pointer: u32, length: u32) -> u64 {
     match defined {
         Ok(Definition { meaning }) => return_ok(&meaning),
         Err(error) => return_err(error),
+    }
+}
+
+/// An entry that speaks encrypted with whoever knows the process's key.
+#[cfg(feature = "aead")]
+mod whisper {
+    use std::cell::RefCell;
+
+    use glasshouse_guest::{
+        ErrorData,
+        envelope::{Decoder, Encoder, Flags, Key, Sender},
+        host_args,
+        raw::{return_bytes, with_bytes},
+        return_err, return_ok,
+    };
+
+    thread_local! {
+        /// What reads and writes under the key.
+        static CHANNEL: RefCell<Option<(Decoder, Encoder)>> = const { RefCell::new(None) };
+    }
+
+    /// Takes the key, 32 numbers from 0 to 255, for this process's messages.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn take_key(pointer: u32, length: u32) -> u64 {
+        match host_args::<[u8; 32]>(pointer, length) {
+            Ok(bytes) => {
+                let key = Key::new(&bytes);
+                let reading = Decoder::new().decrypt(key.clone(), Sender::Host);
+                CHANNEL.set(Some((reading, Encoder::new().encrypt(key, Sender::Guest))));
+                return_ok(&())
+            }
+            Err(error) => return_err(error),
+        }
+    }
+
+    /// The bytes of an encrypted message in reverse, encrypted.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn whisper(pointer: u32, length: u32) -> u64 {
+        let answer = CHANNEL.with_borrow_mut(|channel| {
+            let no_key = || ErrorData::new("no_key", "the process was not given a key");
+            let (reading, writing) = channel.as_mut().ok_or_else(no_key)?;
+            let refused = |error| ErrorData::from_error("malformed_envelope", &error);
+            with_bytes(pointer, length, |bytes| {
+                let message = reading.decode(bytes).map_err(refused)?;
+                let reversed: Vec<u8> = message.content.iter().rev().copied().collect();
+                writing.encode(Flags::NONE, &reversed).map_err(refused)
+            })
+        });
+        match answer {
+            Ok(bytes) => return_bytes(bytes),
+            Err::<_, ErrorData>(error) => return_err(error),
+        }
     }
 }
