@@ -1,11 +1,7 @@
 //! The kernel's limits, and their ranges: one table, by which they are set, checked and described.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-};
-use core::fmt::Write;
+use alloc::{borrow::ToOwned, format, string::String};
+use core::fmt::{self, Write};
 
 use thiserror::Error;
 
@@ -111,8 +107,8 @@ impl Default for Config {
     }
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+/// Why a configuration is refused. Data until it is shown: where numbers are not to be worded, nothing of that is linked.
+#[derive(Debug, Clone, PartialEq, Error)]
 pub enum ConfigError {
     /// A field that does not exist.
     #[error("`{field}` is no field of the configuration; the fields are {}", Config::FIELDS.join(", "))]
@@ -124,12 +120,47 @@ pub enum ConfigError {
     #[error("`{field}` is {value}; it must be {range}")]
     OutOfRange {
         /// Its name.
-        field: String,
+        field: &'static str,
         /// What it was set to.
-        value: String,
+        value: Refused,
         /// What it may be.
-        range: String,
+        range: &'static str,
     },
+}
+
+/// A value that a field cannot have.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// Nothing.
+    Off,
+    /// Yes or no.
+    Flag(bool),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("null"),
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+impl From<Setting<'_>> for Refused {
+    fn from(setting: Setting<'_>) -> Self {
+        match setting {
+            Setting::Off => Self::Off,
+            Setting::Flag(flag) => Self::Flag(flag),
+            Setting::Number(number) => Self::Number(number),
+            Setting::Text(text) => Self::Text(text.to_owned()),
+        }
+    }
 }
 
 /// A value that a field is set to.
@@ -156,11 +187,19 @@ enum Field<'a> {
     /// Above 0, and finite.
     Positive(&'a mut f64),
     /// From here to [`COUNT_MAXIMUM`].
-    Count(&'a mut u32, u32),
+    Count(&'a mut u32, Least),
     Trend(&'a mut Trend),
     HaltMode(&'a mut HaltMode),
     InvalidInput(&'a mut InvalidInput),
     Flag(&'a mut bool),
+}
+
+/// The least that a count may be.
+#[derive(Clone, Copy)]
+enum Least {
+    Zero,
+    One,
+    Two,
 }
 
 const TREND: [(&str, Trend); 2] = [("endpoint", Trend::Endpoint), ("least_squares", Trend::LeastSquares)];
@@ -199,19 +238,19 @@ impl Config {
             "soft_limit" => Field::OptionalFraction(&mut self.soft_limit),
             "w_logic" => Field::Fraction(&mut self.w_logic),
             "w_fact" => Field::Fraction(&mut self.w_fact),
-            "window_size" => Field::Count(&mut self.window_size, 1),
+            "window_size" => Field::Count(&mut self.window_size, Least::One),
             "window_threshold" => Field::Fraction(&mut self.window_threshold),
-            "trend_window" => Field::Count(&mut self.trend_window, 2),
+            "trend_window" => Field::Count(&mut self.trend_window, Least::Two),
             "trend_threshold" => Field::Positive(&mut self.trend_threshold),
             "trend" => Field::Trend(&mut self.trend),
-            "history_window" => Field::Count(&mut self.history_window, 1),
+            "history_window" => Field::Count(&mut self.history_window, Least::One),
             "deadline_ms" => Field::Positive(&mut self.deadline_ms),
             "logit_entropy_limit" => Field::Positive(&mut self.logit_entropy_limit),
             "halt_mode" => Field::HaltMode(&mut self.halt_mode),
-            "soft_halt_tokens" => Field::Count(&mut self.soft_halt_tokens, 0),
-            "hold_back" => Field::Count(&mut self.hold_back, 0),
+            "soft_halt_tokens" => Field::Count(&mut self.soft_halt_tokens, Least::Zero),
+            "hold_back" => Field::Count(&mut self.hold_back, Least::Zero),
             "invalid_input" => Field::InvalidInput(&mut self.invalid_input),
-            "trace_tokens" => Field::Count(&mut self.trace_tokens, 0),
+            "trace_tokens" => Field::Count(&mut self.trace_tokens, Least::Zero),
             "keep_text" => Field::Flag(&mut self.keep_text),
             _ => return None,
         })
@@ -222,12 +261,12 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with the field, the value and the range; nothing is set then.
     pub fn set(&mut self, field: &str, setting: Setting<'_>) -> Result<(), ConfigError> {
-        let place = self.field(field).ok_or_else(|| ConfigError::Unknown { field: field.to_owned() })?;
-        place.set(setting).map_err(|range| ConfigError::OutOfRange {
-            field: field.to_owned(),
-            value: setting.text(),
-            range,
-        })
+        let known = Self::FIELDS.into_iter().find(|known| *known == field);
+        let (Some(name), Some(place)) = (known, self.field(field)) else {
+            return Err(ConfigError::Unknown { field: field.to_owned() });
+        };
+        let refused = |range| ConfigError::OutOfRange { field: name, value: setting.into(), range };
+        place.set(setting).map_err(refused)
     }
 
     /// Fails unless every field is within its range.
@@ -236,18 +275,17 @@ impl Config {
     /// [`ConfigError::OutOfRange`] for the first that is not.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut checked = self.clone();
+        let out_of_range = |field, value, range| {
+            Err(ConfigError::OutOfRange { field, value: Refused::Number(value), range })
+        };
         for field in Self::FIELDS {
             if let Some(Err((value, range))) = checked.field(field).map(|place| place.check()) {
-                return Err(ConfigError::OutOfRange { field: field.to_owned(), value, range });
+                return out_of_range(field, value, range);
             }
         }
         let sum = self.w_logic + self.w_fact;
         if (sum - 1.0).abs() > 1e-9 {
-            return Err(ConfigError::OutOfRange {
-                field: "w_logic + w_fact".to_owned(),
-                value: sum.to_string(),
-                range: "1".to_owned(),
-            });
+            return out_of_range("w_logic + w_fact", sum, "1");
         }
         Ok(())
     }
@@ -266,17 +304,6 @@ impl Config {
             "{{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"title\":\"halt kernel\",\
              \"type\":\"object\",\"additionalProperties\":false,\"properties\":{{{fields}}}}}"
         )
-    }
-}
-
-impl Setting<'_> {
-    fn text(self) -> String {
-        match self {
-            Self::Off => "null".to_owned(),
-            Self::Flag(flag) => flag.to_string(),
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => format!("{text:?}"),
-        }
     }
 }
 
@@ -299,13 +326,15 @@ fn name_of<T: PartialEq>(choices: &[(&'static str, T)], choice: &T) -> &'static 
     choices.iter().find(|(_, other)| other == choice).map_or("", |(name, _)| name)
 }
 
-fn names<T>(choices: &[(&str, T)]) -> String {
-    choices.iter().map(|(name, _)| format!("{name:?}")).collect::<alloc::vec::Vec<_>>().join(" or ")
+impl Least {
+    fn number(self) -> u32 {
+        self as u32
+    }
 }
 
 impl Field<'_> {
     /// Sets it, or answers what it may be.
-    fn set(self, setting: Setting<'_>) -> Result<(), String> {
+    fn set(self, setting: Setting<'_>) -> Result<(), &'static str> {
         let range = self.range();
         let is_set = match (self, setting) {
             (Self::Fraction(place), Setting::Number(number)) if is_fraction(number) => put(place, number),
@@ -317,7 +346,7 @@ impl Field<'_> {
                 put(place, number)
             }
             (Self::Count(place, least), Setting::Number(number))
-                if number >= least.into()
+                if number >= least.number().into()
                     && number <= COUNT_MAXIMUM.into()
                     && f64::from(number as u32) == number =>
             {
@@ -333,29 +362,31 @@ impl Field<'_> {
     }
 
     /// Its value and what it may be, if it is not that.
-    fn check(&self) -> Result<(), (String, String)> {
+    fn check(&self) -> Result<(), (f64, &'static str)> {
         let wrong = match self {
-            Self::Fraction(number) if !is_fraction(**number) => Some(number.to_string()),
-            Self::OptionalFraction(Some(number)) if !is_fraction(*number) => Some(number.to_string()),
-            Self::Positive(number) if !(**number > 0.0 && number.is_finite()) => Some(number.to_string()),
-            Self::Count(count, least) if **count < *least || **count > COUNT_MAXIMUM => {
-                Some(count.to_string())
+            Self::Fraction(number) if !is_fraction(**number) => Some(**number),
+            Self::OptionalFraction(Some(number)) if !is_fraction(*number) => Some(*number),
+            Self::Positive(number) if !(**number > 0.0 && number.is_finite()) => Some(**number),
+            Self::Count(count, least) if **count < least.number() || **count > COUNT_MAXIMUM => {
+                Some((**count).into())
             }
             _ => None,
         };
         wrong.map_or(Ok(()), |value| Err((value, self.range())))
     }
 
-    fn range(&self) -> String {
+    fn range(&self) -> &'static str {
         match self {
-            Self::Fraction(_) => "a number from 0 to 1".to_owned(),
-            Self::OptionalFraction(_) => "a number from 0 to 1, or null".to_owned(),
-            Self::Positive(_) => "a finite number above 0".to_owned(),
-            Self::Count(_, least) => format!("a whole number from {least} to {COUNT_MAXIMUM}"),
-            Self::Trend(_) => names(&TREND),
-            Self::HaltMode(_) => names(&HALT_MODE),
-            Self::InvalidInput(_) => names(&INVALID_INPUT),
-            Self::Flag(_) => "true or false".to_owned(),
+            Self::Fraction(_) => "a number from 0 to 1",
+            Self::OptionalFraction(_) => "a number from 0 to 1, or null",
+            Self::Positive(_) => "a finite number above 0",
+            Self::Count(_, Least::Zero) => "a whole number from 0 to 65536",
+            Self::Count(_, Least::One) => "a whole number from 1 to 65536",
+            Self::Count(_, Least::Two) => "a whole number from 2 to 65536",
+            Self::Trend(_) => "\"endpoint\" or \"least_squares\"",
+            Self::HaltMode(_) => "\"hard\" or \"soft\"",
+            Self::InvalidInput(_) => "\"halt\" or \"error\"",
+            Self::Flag(_) => "true or false",
         }
     }
 
@@ -376,7 +407,8 @@ impl Field<'_> {
                 format!("\"type\":\"number\",\"exclusiveMinimum\":0,\"default\":{default}")
             }
             Self::Count(default, least) => format!(
-                "\"type\":\"integer\",\"minimum\":{least},\"maximum\":{COUNT_MAXIMUM},\"default\":{default}"
+                "\"type\":\"integer\",\"minimum\":{},\"maximum\":{COUNT_MAXIMUM},\"default\":{default}",
+                least.number()
             ),
             Self::Trend(default) => {
                 text(TREND.iter().map(|(name, _)| quoted(name)).collect(), name_of(&TREND, default))

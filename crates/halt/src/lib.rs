@@ -59,7 +59,7 @@ mod sentence;
 mod trace;
 mod window;
 
-pub use config::{Config, ConfigError, HaltMode, InvalidInput, Setting, Trend};
+pub use config::{Config, ConfigError, HaltMode, InvalidInput, Refused, Setting, Trend};
 pub use decision::{Cause, Decision, Halt, InputError, Rule, Verdict};
 pub use kernel::{Kernel, Token};
 pub use sentence::ends_sentence;
