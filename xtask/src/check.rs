@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Result, bail};
 
 use crate::{
-    browser,
+    browser, halt,
     shell::{cargo, run, target_directory},
     tools,
     web::{Effort, TARGET},
@@ -34,6 +34,7 @@ pub fn test() -> Result<()> {
     run(cargo(&["test", "--release", "--locked", "--workspace", "--features", FEATURES])
         .env("GLASSHOUSE_CLANG", tools::clang_with_linker()?))?;
     prove()?;
+    halt::test()?;
     browser::test(Effort::Fast)
 }
 
@@ -61,8 +62,8 @@ pub fn check() -> Result<()> {
         "warnings",
     ]))?;
     let mut lint = cargo(&["clippy", "--release", "--locked", "--target", TARGET]);
-    for guest in GUESTS {
-        lint.args(["--package", guest]);
+    for package in GUESTS.into_iter().chain([halt::MODULE]) {
+        lint.args(["--package", package]);
     }
     run(lint.args(["--", "-D", "warnings"]))?;
     build_bare()

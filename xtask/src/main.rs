@@ -3,6 +3,7 @@
 mod browser;
 mod check;
 mod evaluation;
+mod halt;
 mod shell;
 mod tools;
 mod web;
@@ -19,9 +20,12 @@ Commands:
   check            check format and lints only
   web              build the page and the npm package into web/dist; with --fast, larger and slower ones sooner
   test-web         the part of `test` that runs in Chromium, on the page as published; with --fast, as `test` does it
+  halt             build the halt kernel's module and npm package into web/halt/dist, and pack the package
+  test-halt        the part of `test` that runs them in Node, in workers, in Chromium and in Python
   eval-pocket      ask the real binary every held-out question of the pocket model and print the table
   bench-models     generate random-weight models of real shapes and measure them, with the pocket model
   bench-web        measure the page in a browser: sizes, time to the first token, speed, memory
+  bench-halt       measure the halt kernel natively, in Node and in Chromium: nanoseconds per token
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +49,9 @@ fn run() -> Result<()> {
         ["bench-web"] => browser::bench(),
         ["eval-pocket", options @ ..] => evaluation::run(options),
         ["bench-models"] => check::bench_models(),
+        ["halt"] => halt::build().map(drop),
+        ["test-halt"] => halt::test(),
+        ["bench-halt"] => halt::bench(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -19,14 +19,20 @@ struct Tool {
     names: &'static [&'static str],
     /// An environment variable that names it.
     variable: Option<&'static str>,
+    /// What it is started with to see whether it works.
+    probe: &'static [&'static str],
     /// The package that Debian and its kin have it in.
     package: &'static str,
 }
+
+/// Every program knows this one.
+const VERSION: &[&str] = &["--version"];
 
 const CLANG: Tool = Tool {
     purpose: "compile SQLite's C source for WebAssembly",
     names: &["clang-19", "clang", "clang-22", "clang-21", "clang-20", "clang-18", "clang-17", "clang-16"],
     variable: Some("CC_wasm32_unknown_unknown"),
+    probe: VERSION,
     package: "clang-19",
 };
 const WASM_LINKER: Tool = Tool {
@@ -42,21 +48,37 @@ const WASM_LINKER: Tool = Tool {
         "wasm-ld-16",
     ],
     variable: None,
+    probe: VERSION,
     package: "lld-19",
 };
-const NODE: Tool =
-    Tool { purpose: "compile the page's TypeScript", names: &["node"], variable: None, package: "nodejs" };
+const NODE: Tool = Tool {
+    purpose: "compile the page's TypeScript",
+    names: &["node"],
+    variable: None,
+    probe: VERSION,
+    package: "nodejs",
+};
 const NPM: Tool = Tool {
     purpose: "install the TypeScript compiler and the other build tools of web/package-lock.json",
     names: &["npm"],
     variable: None,
+    probe: VERSION,
     package: "npm",
 };
 const CHROMIUM: Tool = Tool {
     purpose: "test the page in a real browser",
     names: &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"],
     variable: Some("GLASSHOUSE_CHROMIUM"),
+    probe: VERSION,
     package: "chromium",
+};
+/// Its package is that of virtual environments, which needs the language.
+const PYTHON: Tool = Tool {
+    purpose: "test the halt kernel's module in Python",
+    names: &["python3"],
+    variable: None,
+    probe: &["-c", "import ensurepip, venv"],
+    package: "python3-venv",
 };
 
 /// The C compiler for `wasm32-unknown-unknown`.
@@ -83,6 +105,11 @@ pub fn npm() -> Result<PathBuf> {
 /// A Chromium that runs headless.
 pub fn chromium() -> Result<PathBuf> {
     need(&CHROMIUM)
+}
+
+/// A Python that can make virtual environments.
+pub fn python() -> Result<PathBuf> {
+    need(&PYTHON)
 }
 
 /// Finds the program; installs it where nobody is there to be asked; or says what to type.
@@ -112,7 +139,7 @@ fn need(tool: &Tool) -> Result<PathBuf> {
 fn find(tool: &Tool) -> Option<PathBuf> {
     let named =
         tool.variable.and_then(env::var_os).map(|named| on_path(&named).unwrap_or_else(|| named.into()));
-    named.into_iter().chain(tool.names.iter().filter_map(on_path)).find(|program| starts(program))
+    named.into_iter().chain(tool.names.iter().filter_map(on_path)).find(|program| works(program, tool.probe))
 }
 
 /// The whole path of a program: not everything that starts one looks for it by its name.
@@ -121,9 +148,9 @@ fn on_path(name: impl AsRef<Path>) -> Option<PathBuf> {
     env::split_paths(&path).map(|directory| directory.join(&name)).find(|program| program.is_file())
 }
 
-fn starts(program: &Path) -> bool {
+fn works(program: &Path, probe: &[&str]) -> bool {
     Command::new(program)
-        .arg("--version")
+        .args(probe)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()

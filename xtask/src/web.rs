@@ -201,7 +201,8 @@ pub fn output(name: &str) -> PathBuf {
     target_directory().join("web").join(name)
 }
 
-fn recreate(directory: &Path) -> Result<()> {
+/// Makes an empty folder.
+pub fn recreate(directory: &Path) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory)
             .with_context(|| format!("{} cannot be removed", directory.display()))?;
@@ -210,7 +211,7 @@ fn recreate(directory: &Path) -> Result<()> {
 }
 
 /// Copies a folder's content.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
