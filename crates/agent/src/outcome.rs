@@ -79,6 +79,13 @@ pub enum AgentEnd {
         /// What the model was saying.
         partial: String,
     },
+    /// The host's guard stopped the generation.
+    Halted {
+        /// What the model was saying, as far as the guard let it through.
+        partial: String,
+        /// The rule that was broken, the value and the limit.
+        reason: String,
+    },
 }
 
 impl AgentEnd {
@@ -108,6 +115,9 @@ impl AgentEnd {
             }
             Self::Malformed { reason, .. } => format!("the model's output cannot be used: {reason}"),
             Self::Cancelled { .. } => "the generation was stopped by the host".to_owned(),
+            Self::Halted { reason, .. } => {
+                format!("the guard halted the model: {reason}; what it went on to say is not shown")
+            }
         })
     }
 }

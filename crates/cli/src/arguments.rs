@@ -28,6 +28,9 @@ pub enum Command {
     /// Look at or change a file of long-term memory
     #[command(subcommand)]
     Memory(MemoryCommand),
+    /// Try the guard, which halts a stream of tokens that loses coherence
+    #[command(subcommand)]
+    Guard(GuardCommand),
     Web(WebArguments),
 }
 
@@ -61,6 +64,13 @@ pub struct AskArguments {
     /// Write the event log of the run to this file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+
+    /// Halt the model where it breaks these limits (TOML or JSON; an empty file has the default ones)
+    #[arg(long, value_name = "FILE", help_heading = "Guard")]
+    pub guard: Option<PathBuf>,
+    /// Compare what the model says with the facts in this text; guards with the default limits if `--guard` is left out
+    #[arg(long, value_name = "FILE", help_heading = "Guard")]
+    pub facts: Option<PathBuf>,
 
     /// Offer this tool module as well; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Modules")]
@@ -364,4 +374,30 @@ pub struct WebArguments {
     /// Serve the page of this directory, as `cargo xtask web` builds it
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GuardCommand {
+    Check(GuardCheckArguments),
+    /// Print the JSON Schema of the limits
+    Schema,
+}
+
+/// Run a recorded stream of scores through the guard
+///
+/// Reads one JSON object a line from standard input: {"token": "…", "score": 0.93}, with a score from 0 to 1; NaN and null
+/// are taken as scores that are none. "index", "entropy_bits" and "elapsed_ms" may be given, too. Prints one JSON object
+/// for each: {"index": 0, "decision": "continue" | "warn" | "halt", …}.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  glasshouse guard check < scores.jsonl
+  glasshouse guard check --config guard.toml --plot out.svg < scores.jsonl")]
+pub struct GuardCheckArguments {
+    /// The limits (TOML or JSON); without it, the default ones
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Draw scores, mean, trend and the halt
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }

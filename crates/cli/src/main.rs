@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Model(ModelCommand::Bench(arguments)) => commands::model::bench(arguments),
         Command::Model(ModelCommand::Generate(arguments)) => commands::model::generate(arguments),
         Command::Memory(command) => commands::memory::run(command),
+        Command::Guard(command) => commands::guard::run(command),
         Command::Web(arguments) => commands::web::run(arguments),
     };
     match outcome {

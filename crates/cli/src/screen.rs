@@ -184,6 +184,11 @@ impl Observer for Screen {
                     self.line(text);
                 }
             }
+            EventKind::GenerationHalted { halt, .. } if self.format == Format::Json => {
+                if let Ok(halt) = serde_json::from_slice::<serde_json::Value>(halt) {
+                    self.line(&json!({ "event": "generation_halted", "halt": halt }).to_string());
+                }
+            }
             EventKind::Emitted { payload, .. } => {
                 if let Ok(event) = serde_json::from_slice(payload) {
                     self.agent_event(&event);

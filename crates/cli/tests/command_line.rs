@@ -62,6 +62,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         &["run", "--help"],
         &["replay", "--help"],
         &["model", "--help"],
+        &["guard", "check", "--help"],
         &["web", "--help"],
     ] {
         let name = arguments.join("_").replace("--", "");

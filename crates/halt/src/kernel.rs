@@ -270,6 +270,16 @@ impl Kernel {
         self.released
     }
 
+    /// The mean of the window, when there are so many scores.
+    pub fn mean(&self) -> Option<f64> {
+        self.mean.value()
+    }
+
+    /// The drop over the trend window, when there are so many scores.
+    pub fn drop_over_window(&self) -> Option<f64> {
+        self.drop.value()
+    }
+
     /// The last tokens that were taken and what was decided, from the oldest on.
     pub fn trace(&self) -> impl Iterator<Item = &TraceEntry> {
         self.trace.entries()

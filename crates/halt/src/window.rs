@@ -47,6 +47,12 @@ impl Ring {
     fn oldest(&self) -> i64 {
         self.scores[self.next].into()
     }
+
+    /// The score that came last.
+    fn newest(&self) -> i64 {
+        let last = if self.next == 0 { self.scores.len() - 1 } else { self.next - 1 };
+        self.scores[last].into()
+    }
 }
 
 /// A score in [0, 1] as the windows take it.
@@ -71,8 +77,12 @@ impl Mean {
     /// Takes a score; answers the mean if it is below the threshold.
     pub(crate) fn push(&mut self, score: u32) -> Option<f64> {
         self.sum += i64::from(score) - self.ring.push(score);
-        let is_below = self.ring.is_full && self.sum < self.least_sum;
-        is_below.then(|| self.sum as f64 / (self.ring.size() as f64 * MILLION))
+        self.value().filter(|_| self.sum < self.least_sum)
+    }
+
+    /// The mean, when there are so many scores.
+    pub(crate) fn value(&self) -> Option<f64> {
+        self.ring.is_full.then(|| self.sum as f64 / (self.ring.size() as f64 * MILLION))
     }
 }
 
@@ -100,18 +110,26 @@ impl Drop {
         self.sum -= leaving;
         self.moment += (size - 1) * i64::from(score) - self.sum;
         self.sum += i64::from(score);
-        if !self.ring.is_full {
-            return None;
-        }
-        // The drop is a quotient; both sides are multiplied by its divisor.
-        let (drop, divisor) = match self.trend {
+        let (drop, divisor) = self.quotient()?;
+        // Both sides are multiplied by the divisor.
+        (drop > self.threshold * divisor).then(|| drop as f64 / (divisor as f64 * MILLION))
+    }
+
+    /// The drop, when there are so many scores.
+    pub(crate) fn value(&self) -> Option<f64> {
+        self.quotient().map(|(drop, divisor)| drop as f64 / (divisor as f64 * MILLION))
+    }
+
+    /// The drop in millionths: a quotient.
+    fn quotient(&self) -> Option<(i64, i64)> {
+        let size = self.ring.size();
+        self.ring.is_full.then(|| match self.trend {
             // The oldest score is the one that leaves next.
-            Trend::Endpoint => (self.ring.oldest() - i64::from(score), 1),
+            Trend::Endpoint => (self.ring.oldest() - self.ring.newest(), 1),
             // The line's slope is (n Σxy - Σx Σy) / (n Σx² - (Σx)²) for x = 0 … n-1, so the drop, minus n-1 times that, is
             // 6 ((n-1) Σy - 2 Σxy) / (n (n+1)).
             Trend::LeastSquares => (6 * ((size - 1) * self.sum - 2 * self.moment), size * (size + 1)),
-        };
-        (drop > self.threshold * divisor).then(|| drop as f64 / (divisor as f64 * MILLION))
+        })
     }
 }
 

@@ -163,6 +163,15 @@ pub enum EventKind {
         /// The process.
         process: ProcessId,
     },
+    /// The host's guard stopped the text that a process had asked for.
+    GenerationHalted {
+        /// Who asked.
+        process: ProcessId,
+        /// Its request.
+        request: RequestId,
+        /// Why, and what was judged before: a [`glasshouse_protocol::GuardHalt`] as JSON.
+        halt: Vec<u8>,
+    },
 }
 
 impl EventKind {
@@ -187,6 +196,7 @@ impl EventKind {
             Self::DeviceInput { .. } => "DeviceInput",
             Self::CompletionIgnored { .. } => "CompletionIgnored",
             Self::StepIgnored { .. } => "StepIgnored",
+            Self::GenerationHalted { .. } => "GenerationHalted",
         }
     }
 
@@ -209,6 +219,7 @@ impl EventKind {
             | Self::FileUsed { process, .. }
             | Self::CallFinished { process, .. }
             | Self::DeviceInput { process, .. }
+            | Self::GenerationHalted { process, .. }
             | Self::StepIgnored { process } => Some(*process),
             Self::CompletionIgnored { .. } => None,
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use glasshouse_devices::{Setup, StepCall, StepReport};
-use glasshouse_protocol::ErrorData;
+use glasshouse_protocol::{ErrorData, GuardHalt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,6 +22,9 @@ const MAX_ENDED: usize = 1024;
 /// How many steps and requests of killed processes are remembered, so that a late report of one is told from an
 /// impossible one. A host need not report them, so they could pile up; a report of a forgotten one is refused.
 const MAX_LATE: usize = 1 << 16;
+
+/// The service that generates text.
+const MODEL_GENERATE: &str = "model.generate";
 
 /// The first byte of a snapshot.
 const SNAPSHOT_VERSION: u8 = 2;
@@ -422,7 +425,12 @@ impl Kernel {
         };
         self.living.insert(id, Living::Stepping(process));
         match waiting.on {
-            Awaited::Service(_) => {}
+            Awaited::Service(service) => {
+                if let Some(halt) = halt_of(&service, result) {
+                    let request = waiting.request;
+                    self.publish(EventKind::GenerationHalted { process: id, request, halt }, effects);
+                }
+            }
             Awaited::ServiceTool { name } | Awaited::GuestTool { name, .. } => {
                 let (request, result) = (waiting.request, result.clone());
                 self.publish(EventKind::ToolFinished { process: id, request, name, result }, effects);
@@ -540,6 +548,17 @@ impl Kernel {
         }
         (caller, exit)
     }
+}
+
+/// How the host's guard stopped a generation, as JSON, if it did.
+fn halt_of(service: &str, answer: &Result<Vec<u8>, ErrorData>) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Generated {
+        halt: Option<GuardHalt>,
+    }
+    let answer = answer.as_ref().ok().filter(|_| service == MODEL_GENERATE)?;
+    let generated: Generated = serde_json::from_slice(answer).ok()?;
+    serde_json::to_vec(&generated.halt?).ok()
 }
 
 fn killed_message(reason: ExitReason) -> &'static str {

@@ -21,6 +21,7 @@ fn generation(text: &str, tokens: &[u32], logits_hash: &str) -> Vec<u8> {
         tokens: tokens.into(),
         logits_hash: logits_hash.into(),
         usage: Usage::default(),
+        halt: None,
     };
     serde_json::to_vec(&response).unwrap()
 }

@@ -107,6 +107,12 @@ pub enum LlmError {
         /// What to change.
         message: String,
     },
+    /// A guard that cannot be.
+    #[error("the guard cannot be used: {message}")]
+    InvalidGuard {
+        /// What to change.
+        message: String,
+    },
     /// A grammar or JSON schema that cannot be compiled, or that became too complex while generating.
     #[error("the output constraint cannot be used: {message}")]
     Grammar {
@@ -153,6 +159,7 @@ impl LlmError {
             Self::Open { .. } | Self::Write { .. } => "model_file",
             Self::ContextOverflow { .. } | Self::ContextFull { .. } => "context_overflow",
             Self::InvalidRequest { .. } | Self::NoTokens => "invalid_request",
+            Self::InvalidGuard { .. } => "invalid_guard",
             Self::Grammar { .. } | Self::NothingAllowed => "invalid_grammar",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Template { .. } => "chat_template",

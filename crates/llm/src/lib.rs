@@ -4,7 +4,8 @@
 //!   writes it.
 //! - [`Model`], [`Config`], [`KvCache`], [`Kernels`]: the transformer; tokens in, logits out.
 //! - [`LoadedModel`], [`Session`], [`Generation`]: a model with its [`tokenizer`], [`template`] and [`constraint`]s, a
-//!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text.
+//!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text, and a guard
+//!   ([`GuardConfig`]) may stop it.
 //! - [`LlmError`]: everything that can go wrong, as a sentence with a way out.
 //!
 //! Hosts: everything here runs natively and on `wasm32-unknown-unknown`, where a model's bytes come in a vector
@@ -21,6 +22,7 @@ mod error;
 mod formats;
 pub mod generate_random;
 pub mod gguf;
+mod guard;
 mod host;
 mod kernels;
 mod loaded;
@@ -40,6 +42,7 @@ pub use cache::KvCache;
 pub use config::{Activation, Architecture, Config, RopeStyle};
 pub use error::LlmError;
 pub use formats::{encode_i2s_trailer, encode_row};
+pub use guard::{GuardConfig, MAXIMUM_FACTS_BYTES, Scorer};
 pub use kernels::Kernels;
 pub use loaded::LoadedModel;
 pub use model::Model;

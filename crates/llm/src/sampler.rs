@@ -31,6 +31,23 @@ impl TokenMask {
         Self { words }
     }
 
+    /// Appends the logits of the allowed tokens to `allowed`, in order.
+    pub(crate) fn select(&self, logits: &[f32], allowed: &mut Vec<f32>) {
+        for (word, logits) in self.words.iter().zip(logits.chunks(32)) {
+            // Grammars mostly allow nearly everything or nearly nothing.
+            if *word == u32::MAX {
+                allowed.extend_from_slice(logits);
+                continue;
+            }
+            let mut left = *word;
+            while left != 0 {
+                let bit = left.trailing_zeros() as usize;
+                allowed.extend(logits.get(bit));
+                left &= left - 1;
+            }
+        }
+    }
+
     /// Whether token `id` is allowed.
     pub fn allows(&self, id: u32) -> bool {
         self.words.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1)
@@ -279,6 +296,20 @@ mod tests {
     fn greedy_takes_the_best_and_the_lowest_id_of_equals() {
         assert_eq!(choose(Sampling::default(), &[0.5, 2.0, 2.0, -1.0], &[]), 1);
         assert_eq!(choose(Sampling::default(), &[-0.0, 0.0], &[]), 0);
+    }
+
+    #[test]
+    fn the_logits_of_allowed_tokens_are_selected_in_order() {
+        let logits: Vec<f32> = (0..100).map(|id| id as f32).collect();
+        for words in
+            [vec![], vec![u32::MAX; 4], vec![u32::MAX], vec![0x8000_0001, 0, u32::MAX, 0xf], vec![6; 9]]
+        {
+            let mask = TokenMask::from_words(words);
+            let mut allowed = Vec::new();
+            mask.select(&logits, &mut allowed);
+            let expected: Vec<f32> = (0..100).filter(|id| mask.allows(*id)).map(|id| id as f32).collect();
+            assert_eq!(allowed, expected);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use glasshouse_protocol::{GenerateRequest, GenerateResponse};
 
+use crate::guard::{Guard, GuardConfig};
 use crate::loaded::LoadedModel;
 use crate::sampler::Sampler;
 use crate::stream::Utf8Decoder;
@@ -128,7 +129,22 @@ impl Session {
     /// # Errors
     /// [`LlmError`] when the request cannot be served; the session is then as it was.
     pub fn start(&mut self, request: &GenerateRequest, seed: u64) -> Result<Generation, LlmError> {
+        self.start_guarded(request, seed, None)
+    }
+
+    /// The same under a guard, which judges each token and may end the generation at one. What it does not let through
+    /// is no part of the response, and of the conversation.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start), and [`LlmError::InvalidGuard`].
+    pub fn start_guarded(
+        &mut self,
+        request: &GenerateRequest,
+        seed: u64,
+        guard: Option<&GuardConfig>,
+    ) -> Result<Generation, LlmError> {
         check(request)?;
+        let guard = guard.map(Guard::new).transpose()?;
         let model = Arc::clone(&self.model);
         let sampler = Sampler::new(&request.sampling, seed)?;
         let constraint = model.constraints.constraint(&model.tokenizer, &request.constraint)?;
@@ -138,7 +154,7 @@ impl Session {
         if prompt.tokens.len() > context_length {
             return Err(LlmError::ContextOverflow { prompt_tokens: prompt.tokens.len(), context_length });
         }
-        let generation = Generation::new(self, &prompt, request, sampler, constraint);
+        let generation = Generation::new(self, &prompt, request, sampler, constraint, guard);
         self.cache.truncate(prompt.cached);
         self.segments = prompt.segments;
         self.tokens = prompt.tokens;

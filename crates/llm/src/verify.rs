@@ -258,6 +258,9 @@ fn attention(numbers: &mut Numbers) -> Result<(), String> {
         out.copy_from_slice(&scores);
         kernels.softmax(out);
     })?;
+    compare(&format!("distribution, {what}"), 3, |kernels, out| {
+        out.copy_from_slice(&kernels.distribution(&scores));
+    })?;
     Kernels::scalar().softmax(&mut scores);
     compare(&format!("values, {what}"), length, |kernels, out| {
         kernels.attention_values(&scores, head, stride, out);

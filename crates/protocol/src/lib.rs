@@ -20,8 +20,8 @@ mod tool;
 
 pub use error::ErrorData;
 pub use model::{
-    Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, ModelDescription, Role, Sampling,
-    Usage,
+    Constraint, FinishReason, GenerateRequest, GenerateResponse, GuardHalt, GuardedToken, Message,
+    ModelDescription, Role, Sampling, Usage,
 };
 pub use request::{
     ClockReading, DirectoryEntry, EntryKind, FileText, FileWritten, FoundMemory, Request, SearchMatch,

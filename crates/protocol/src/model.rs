@@ -123,6 +123,41 @@ pub enum FinishReason {
     Context,
     /// The host stopped it.
     Cancelled,
+    /// The host's guard stopped it: the text is cut off, and [`GenerateResponse::halt`] says why.
+    Halted,
+}
+
+/// How a guard stopped a generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardHalt {
+    /// The generated token at which it stopped, from 0 on.
+    pub index: u64,
+    /// The token that broke the rule: an earlier one when the guard let the sentence be finished.
+    pub trigger: u64,
+    /// The rule's name: `hard_limit`, `window_avg`, `downward_trend`, …
+    pub rule: String,
+    /// What broke it; `None` if it was no number.
+    pub value: Option<f64>,
+    /// What it should have kept to; `None` if the rule has no limit.
+    pub limit: Option<f64>,
+    /// Rule, value and limit in words.
+    pub reason: String,
+    /// The last tokens that were judged.
+    pub trace: Vec<GuardedToken>,
+}
+
+/// A token that a guard has judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardedToken {
+    /// Its index among the generated ones.
+    pub index: u64,
+    /// Its score, in [0, 1].
+    pub score: f64,
+    /// `continue`, `warn` or `halt`.
+    pub decision: String,
+    /// The rule that it broke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 /// What a generation cost.
@@ -139,7 +174,7 @@ pub struct Usage {
 }
 
 /// The outcome of a generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerateResponse {
     /// The text, without the end-of-turn token and the stop text.
     pub text: String,
@@ -151,6 +186,9 @@ pub struct GenerateResponse {
     pub logits_hash: String,
     /// What it cost.
     pub usage: Usage,
+    /// How the host's guard stopped it, if it did. Tokens and text are then those that may be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<GuardHalt>,
 }
 
 /// What the model is.

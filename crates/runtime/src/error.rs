@@ -82,6 +82,11 @@ pub enum RuntimeError {
     /// The event log cannot be read.
     #[error("the event log cannot be replayed: {0}")]
     Trace(#[from] TraceError),
+    /// The log tells of a guard in words that this program does not know.
+    #[error(
+        "the event log was made under a guard that this program cannot read; replay it with the version that wrote it"
+    )]
+    RecordedGuard,
     /// The log was made with another model.
     #[error(
         "the event log was made with another model ({recorded}); give it with --model FILE, \
@@ -131,6 +136,7 @@ impl RuntimeError {
             Self::TraceWrite(_) => "trace_write",
             Self::Trace(_) => "trace_damaged",
             Self::OtherModel { .. } => "other_model",
+            Self::RecordedGuard => "recorded_guard",
             Self::Difference(_) => "replay_differs",
             Self::Process { code, .. } => code,
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use glasshouse_engine::{HostConfig, HostMachine};
+use glasshouse_halt::Rule;
 use glasshouse_kernel::{
     Effect, Input, RequestId,
     replay::{ModelAnswers, Next, Replay},
@@ -13,7 +14,8 @@ use glasshouse_protocol::{ErrorData, FinishReason, GenerateResponse};
 use crate::{
     ModelSource, Modules, Observer, RuntimeError,
     driver::{Driver, Recorder, Task},
-    services::ModelService,
+    services::{ModelService, Recorded},
+    trace,
 };
 
 /// What a replay needs besides the log.
@@ -83,7 +85,9 @@ pub fn replay(
         if source.hash()? != Some(recorded) {
             return Err(RuntimeError::OtherModel { recorded: recorded.to_string() });
         }
-        model = source.load(threads)?.map(|model| ModelService::new(model, Arc::new(AtomicBool::new(false))));
+        let guard = trace::guard_of(&header)?;
+        let service = |model| ModelService::new(model, guard, Arc::new(AtomicBool::new(false)));
+        model = source.load(threads)?.map(service);
     }
 
     let answers = if trust_model { ModelAnswers::Trusted } else { ModelAnswers::Recomputed };
@@ -109,12 +113,12 @@ pub fn replay(
                 }
             }
             Next::Model { request, recorded } => {
-                let cancelled_after = cancelled_after(recorded);
+                let recorded = host_s_part(recorded);
                 match (take_request(&mut driver, request), &mut model) {
                     (Some(Task::Request(task)), Some(model)) => {
                         let call = task.call();
                         let result = call.request().and_then(|request| {
-                            let answer = model.answer(&call, &request, cancelled_after, observer);
+                            let answer = model.answer_again(&call, &request, &recorded, observer);
                             answer.unwrap_or_else(|| {
                                 Err(ErrorData::new("bad_request", "not a request of the model"))
                             })
@@ -153,10 +157,16 @@ fn response(result: &Result<Vec<u8>, ErrorData>) -> Option<GenerateResponse> {
     result.as_ref().ok().and_then(|answer| serde_json::from_slice(answer).ok())
 }
 
-/// When a person stopped the generation: a fact about the host, so the replay stops there as well.
-fn cancelled_after(recorded: &Result<Vec<u8>, ErrorData>) -> Option<u32> {
-    let response = response(recorded)?;
-    (response.finish == FinishReason::Cancelled).then_some(response.usage.generated_tokens)
+/// When a person stopped the generation, or a token took too long: facts about the host, so the replay stops there as
+/// well.
+fn host_s_part(recorded: &Result<Vec<u8>, ErrorData>) -> Recorded {
+    let Some(response) = response(recorded) else { return Recorded::default() };
+    let is_cancelled = response.finish == FinishReason::Cancelled;
+    let late = response.halt.filter(|halt| halt.rule == Rule::Deadline.name());
+    Recorded {
+        cancelled_after: is_cancelled.then_some(response.usage.generated_tokens),
+        late: late.and_then(|halt| Some((halt.trigger, halt.value?))),
+    }
 }
 
 fn generated_tokens(input: &Input) -> u64 {

@@ -11,6 +11,7 @@ use glasshouse_engine::{HostConfig, HostMachine, describe_tools};
 use glasshouse_kernel::{
     Bytes, Capability, Exit, Fuel, Input, KernelConfig, Life, Limits, ModuleHash, ToolTarget,
 };
+use glasshouse_llm::GuardConfig;
 use glasshouse_memory::MemoryStore;
 use glasshouse_protocol::{Sampling, ToolDescription, services};
 
@@ -37,6 +38,8 @@ pub struct RuntimeOptions {
     pub memory: Option<MemoryStore>,
     /// Further tool modules: a name for people, and the bytes.
     pub tools: Vec<(String, Vec<u8>)>,
+    /// What guards everything that the model generates; `None`: nothing.
+    pub guard: Option<GuardConfig>,
     /// The agent to run instead of the default one.
     pub agent: Option<(String, Vec<u8>)>,
     /// How the engine is set up.
@@ -119,6 +122,7 @@ pub struct Runtime {
     tools: Vec<Tool>,
     agent: ModuleHash,
     model: ModelSource,
+    guard: Option<GuardConfig>,
 }
 
 impl Runtime {
@@ -153,7 +157,12 @@ impl Runtime {
             memory,
             stop: Arc::new(AtomicBool::new(false)),
         };
-        let mut runtime = Self { modules, services, tools, agent, model: ModelSource::None };
+        // As a replay will read it from the log: what is written as text may be read with another last bit.
+        let guard = options.guard.map(|guard| trace::read_guard(&trace::guard_text(&guard)?)).transpose()?;
+        if let Some(guard) = &guard {
+            guard.check().map_err(RuntimeError::Model)?;
+        }
+        let mut runtime = Self { modules, services, tools, agent, model: ModelSource::None, guard };
         runtime.load_model(options.model, options.threads)?;
         Ok(runtime)
     }
@@ -165,7 +174,8 @@ impl Runtime {
     pub fn load_model(&mut self, source: ModelSource, threads: Option<usize>) -> Result<(), RuntimeError> {
         let loaded = source.load(threads)?;
         let stop = &self.services.stop;
-        self.services.model = loaded.map(|model| ModelService::new(model, Arc::clone(stop)));
+        self.services.model =
+            loaded.map(|model| ModelService::new(model, self.guard.clone(), Arc::clone(stop)));
         self.model = source;
         Ok(())
     }
@@ -278,7 +288,10 @@ impl Runtime {
         let recorder: Box<dyn Recorder + 't> = match trace {
             None => Box::new(NoTrace),
             Some(file) => {
-                let header = trace::header(configuration, &self.modules, self.model.hash()?);
+                let mut header = trace::header(configuration, &self.modules, self.model.hash()?);
+                if let Some(guard) = &self.guard {
+                    header.extra.push((trace::GUARD.to_owned(), trace::guard_text(guard)?));
+                }
                 Box::new(TraceFile::new(file, &header)?)
             }
         };

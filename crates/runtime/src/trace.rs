@@ -8,6 +8,8 @@ use glasshouse_kernel::{
     trace::{TraceHeader, TraceWriter},
 };
 
+use glasshouse_llm::GuardConfig;
+
 use crate::{Modules, RuntimeError, driver::Recorder};
 
 /// What the log says about the run before its first record.
@@ -22,6 +24,24 @@ pub(crate) fn header<M: Machine>(
         model,
         extra: vec![("glasshouse".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
     }
+}
+
+/// The name of the header's fact that says what guarded the model, as JSON.
+pub(crate) const GUARD: &str = "guard";
+
+/// A guard as the header has it.
+pub(crate) fn guard_text(guard: &GuardConfig) -> Result<String, RuntimeError> {
+    serde_json::to_string(guard).map_err(|error| RuntimeError::TraceWrite(error.into()))
+}
+
+/// The guard that a header tells of, if it tells of one.
+pub(crate) fn guard_of(header: &TraceHeader) -> Result<Option<GuardConfig>, RuntimeError> {
+    let text = header.extra.iter().find(|(name, _)| name == GUARD);
+    text.map(|(_, text)| read_guard(text)).transpose()
+}
+
+pub(crate) fn read_guard(text: &str) -> Result<GuardConfig, RuntimeError> {
+    serde_json::from_str(text).map_err(|_| RuntimeError::RecordedGuard)
 }
 
 /// Keeps no log.

@@ -126,6 +126,10 @@ impl Agent {
             FinishReason::Length => return Ok(Some(self.exhausted(bound, response.text))),
             FinishReason::Context => return Ok(Some(self.exhausted(Bound::Context, response.text))),
             FinishReason::Cancelled => return Ok(Some(AgentEnd::Cancelled { partial: response.text })),
+            FinishReason::Halted => {
+                let reason = response.halt.map(|halt| halt.reason).unwrap_or_default();
+                return Ok(Some(AgentEnd::Halted { partial: response.text, reason }));
+            }
         }
         let step = match parse(&response.text) {
             Ok(step) => step,

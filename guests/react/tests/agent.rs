@@ -6,8 +6,8 @@ use glasshouse_agent::{AgentEnd, AgentEvent, AgentOutcome, AgentRequest, Limits}
 use glasshouse_guest::{
     ErrorData,
     protocol::{
-        Constraint, FinishReason, GenerateRequest, GenerateResponse, Message, ModelDescription, Request,
-        Role, ToolDescription, Usage,
+        Constraint, FinishReason, GenerateRequest, GenerateResponse, GuardHalt, Message, ModelDescription,
+        Request, Role, ToolDescription, Usage,
     },
     testing,
 };
@@ -63,7 +63,14 @@ impl World {
                     generated_tokens: 10,
                 };
                 let (tokens, logits_hash) = (vec![0; 10], String::new());
-                serde_json::to_value(GenerateResponse { text, finish, tokens, logits_hash, usage })
+                serde_json::to_value(GenerateResponse {
+                    text,
+                    finish,
+                    tokens,
+                    logits_hash,
+                    usage,
+                    halt: halt(finish),
+                })
             }
             Request::CallTool { name, arguments } => {
                 self.calls.push((name, arguments));
@@ -79,6 +86,18 @@ impl World {
             testing::call(run, &serde_json::to_value(request).unwrap(), |request| self.answer(request))?;
         Ok(serde_json::from_value(value).unwrap())
     }
+}
+
+fn halt(finish: FinishReason) -> Option<GuardHalt> {
+    (finish == FinishReason::Halted).then(|| GuardHalt {
+        index: 9,
+        trigger: 9,
+        rule: "window_avg".into(),
+        value: Some(0.5),
+        limit: Some(0.55),
+        reason: "window_avg".into(),
+        trace: vec![],
+    })
 }
 
 fn request() -> AgentRequest {
@@ -143,13 +162,15 @@ fn a_model_is_told_of_its_tools_once_by_instructions_or_by_its_template() {
 
 #[test]
 fn a_call_that_was_cut_off_is_never_executed_even_if_it_looks_whole() {
-    for finish in [FinishReason::Length, FinishReason::Context, FinishReason::Cancelled] {
+    let halted = FinishReason::Halted;
+    for finish in [FinishReason::Length, FinishReason::Context, FinishReason::Cancelled, halted] {
         let mut world = World::new(&[(CALL, finish)]);
         let outcome = world.ask(&request()).unwrap();
         assert_eq!(world.calls, []);
         let expected = match finish {
             FinishReason::Length => AgentEnd::StepTruncated { limit: 512, partial: CALL.into() },
             FinishReason::Context => AgentEnd::ContextExhausted { limit: 4096, partial: CALL.into() },
+            FinishReason::Halted => AgentEnd::Halted { partial: CALL.into(), reason: "window_avg".into() },
             _ => AgentEnd::Cancelled { partial: CALL.into() },
         };
         assert_eq!(outcome.end, expected);

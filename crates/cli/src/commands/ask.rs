@@ -17,7 +17,7 @@ use glasshouse_runtime::{
 
 use crate::{
     arguments::{AskArguments, SamplingArguments},
-    commands::{create_trace, engine_config, model_source, read_module, threads},
+    commands::{create_trace, engine_config, guard, model_source, read_module, threads},
     progress,
     screen::{Format, Screen},
 };
@@ -43,6 +43,7 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
         threads: threads(arguments.model.threads),
         files: Some(Box::new(Files::open(&mounts)?)),
         memory,
+        guard: guard::config(arguments.guard.as_deref(), arguments.facts.as_deref())?,
         tools: arguments.tool.iter().map(|path| read_module(path)).collect::<Result<_>>()?,
         agent: arguments.agent.as_deref().map(read_module).transpose()?,
         engine: engine_config(),

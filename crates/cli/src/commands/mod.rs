@@ -1,6 +1,7 @@
 //! One module per command; each turns what was typed into what is meant, and runs it.
 
 pub mod ask;
+pub mod guard;
 pub mod inspect;
 pub mod memory;
 pub mod model;

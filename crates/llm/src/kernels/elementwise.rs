@@ -122,6 +122,30 @@ pub(crate) fn softmax(scores: &mut [f32]) {
     }
 }
 
+/// What a softmax of `x` is made of: the largest value, and with `d = x - largest`, the sums of `eᵈ` and of `d·eᵈ`, over
+/// the virtual lanes.
+#[inline(always)]
+pub(crate) fn distribution(x: &[f32]) -> [f32; 3] {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in x.chunks(LANES) {
+        for (most, &value) in most.iter_mut().zip(chunk) {
+            *most = larger(*most, value);
+        }
+    }
+    let maximum = most.iter().fold(f32::NEG_INFINITY, |a, &b| larger(a, b));
+    let (mut sums, mut moments) = ([0.0; LANES], [0.0; LANES]);
+    for chunk in x.chunks(LANES) {
+        for ((sum, moment), &value) in sums.iter_mut().zip(&mut moments).zip(chunk) {
+            let difference = value - maximum;
+            let power = exp(difference);
+            *sum += power;
+            *moment += power * difference;
+        }
+    }
+    [maximum, reduce(&sums), reduce(&moments)]
+}
+
 /// Largest magnitude, by comparing bits: independent of order, and NaN wins.
 #[inline(always)]
 fn largest_magnitude(x: &[f32]) -> f32 {

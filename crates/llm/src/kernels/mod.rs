@@ -214,6 +214,11 @@ impl Kernels {
         dispatch!(self, softmax(scores));
     }
 
+    /// The largest value, and with `d = x - largest`, the sums of `eᵈ` and of `d·eᵈ`.
+    pub(crate) fn distribution(self, x: &[f32]) -> [f32; 3] {
+        dispatch!(self, distribution(x))
+    }
+
     /// `gate = silu(gate) · up`.
     pub(crate) fn silu_multiply(self, gate: &mut [f32], up: &[f32]) {
         dispatch!(self, silu_multiply(gate, up));

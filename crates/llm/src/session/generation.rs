@@ -4,16 +4,20 @@
 //! then over. [`Session::generate`] is a loop over it, so both give the same tokens, texts and logits; so do all
 //! sizes of the prompt's pieces, since logits do not depend on how a prompt is cut.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, Usage};
+use glasshouse_halt::Verdict;
+use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, GuardHalt, Usage};
 
 use super::{Prompt, Session, TokenEvent, count};
 use crate::LlmError;
 use crate::constraint::Constraint;
+use crate::guard::{Chosen, Guard};
 use crate::sampler::Sampler;
 use crate::stream::TextStream;
+use crate::tokenizer::Tokenizer;
 
 /// Multiply-accumulates that one call of [`Generation::advance`] may spend on a prompt: a fraction of a second on
 /// one core of a browser.
@@ -44,7 +48,14 @@ pub enum Progress {
 pub struct Generation {
     sampler: Sampler,
     constraint: Option<Constraint>,
+    guard: Option<Guard>,
+    timer: Option<Timer>,
+    /// How the guard stopped it.
+    halt: Option<GuardHalt>,
     stream: TextStream,
+    stops: Vec<String>,
+    /// Bytes of the text that were given to whoever listens.
+    shown: usize,
     maximum_tokens: usize,
     /// Prompt tokens of one `advance`.
     piece: usize,
@@ -52,7 +63,7 @@ pub struct Generation {
     /// Of these, in the session's cache when it started.
     cached: usize,
     generated: Vec<u32>,
-    /// Whether the text ends before a stop text.
+    /// Whether the text ends before the tokens do: before a stop text, or where the guard stopped it.
     cut: bool,
     /// The logits after the last evaluated token.
     logits: Vec<f32>,
@@ -61,12 +72,21 @@ pub struct Generation {
     finished: bool,
 }
 
+/// Says how long a token took.
+struct Timer(Box<dyn FnMut(u64) -> Option<f64> + Send>);
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Timer(..)")
+    }
+}
+
 /// What a generation came to.
 pub(super) struct Outcome {
     pub finish: FinishReason,
     pub generated: Vec<u32>,
     pub text: String,
-    /// Whether the text ends before a stop text.
+    /// Whether the text ends before the tokens do.
     pub cut: bool,
 }
 
@@ -77,6 +97,7 @@ impl Generation {
         request: &GenerateRequest,
         sampler: Sampler,
         constraint: Option<Constraint>,
+        guard: Option<Guard>,
     ) -> Self {
         session.course += 1;
         let (fewest, most) = PROMPT_PIECE_TOKENS;
@@ -84,7 +105,12 @@ impl Generation {
         Self {
             sampler,
             constraint,
+            guard,
+            timer: None,
+            halt: None,
             stream: TextStream::new(&request.stop),
+            stops: request.stop.clone(),
+            shown: 0,
             maximum_tokens: request.maximum_tokens as usize,
             piece: (PROMPT_PIECE_WORK / work / fewest * fewest).clamp(fewest, most) as usize,
             prompt_tokens: prompt.tokens.len(),
@@ -113,6 +139,11 @@ impl Generation {
     /// Tokens generated so far.
     pub fn generated_tokens(&self) -> usize {
         self.generated.len()
+    }
+
+    /// Is asked at each token, with its index, how many milliseconds it took: a guard with a deadline wants to know.
+    pub fn set_timer(&mut self, timer: impl FnMut(u64) -> Option<f64> + Send + 'static) {
+        self.timer = Some(Timer(Box::new(timer)));
     }
 
     /// Does one piece of work in `session`, which started this generation: evaluates some tokens of the prompt (so
@@ -221,14 +252,22 @@ impl Generation {
         self.generated.push(token);
 
         let ends = tokenizer.ends_generation(token);
-        let shown = self.stream.text().len();
-        if !ends {
-            if let Some(constraint) = &mut self.constraint {
-                constraint.accept(token)?;
-            }
-            self.stream.push(tokenizer.token_bytes(token));
+        let bytes = if ends { &[] } else { tokenizer.token_bytes(token) };
+        let mut halts = false;
+        if let Some(guard) = &mut self.guard {
+            let index = self.generated.len() as u64 - 1;
+            let elapsed_ms = self.timer.as_mut().and_then(|timer| (timer.0)(index));
+            let mask = mask.as_ref();
+            let chosen = Chosen { token, logits: known, mask, bytes, elapsed_ms };
+            halts = guard.judge(model.model.kernels(), &chosen)?.verdict == Verdict::Halt;
         }
-        let finish = if ends || self.stream.is_stopped() {
+        if let Some(constraint) = self.constraint.as_mut().filter(|_| !ends && !halts) {
+            constraint.accept(token)?;
+        }
+        self.stream.push(bytes);
+        let finish = if halts {
+            Some(FinishReason::Halted)
+        } else if ends || self.stream.is_stopped() {
             Some(FinishReason::Stop)
         } else if self.generated.len() >= self.maximum_tokens {
             Some(FinishReason::Length)
@@ -238,20 +277,50 @@ impl Generation {
             None
         };
         self.cut = self.stream.is_stopped();
-        if finish.is_some() {
-            self.stream.finish();
-        }
-        let text = &self.stream.text()[shown..];
+        let finish = finish.map(|finish| self.conclude(tokenizer, finish));
+        let visible = match &mut self.guard {
+            Some(guard) if finish.is_none() => guard.shown(self.stream.text().len()),
+            _ => self.stream.text().len(),
+        };
+        let text = &self.stream.text()[self.shown..visible];
+        self.shown = visible;
         let event = TokenEvent { token, text, index: count(self.generated.len() - 1) };
         let cancelled = on_token(&event).is_break();
         Ok(finish.or(cancelled.then_some(FinishReason::Cancelled)))
     }
 
+    /// Ends the text, and with it the guard's stream: what was held back is shown, or, after a halt, never is. A person's
+    /// stop does neither. Answers why the generation ended.
+    fn conclude(&mut self, tokenizer: &Tokenizer, finish: FinishReason) -> FinishReason {
+        let Some(guard) = &mut self.guard else {
+            self.stream.finish();
+            return finish;
+        };
+        let halt = if finish == FinishReason::Cancelled { None } else { guard.finish() };
+        let released = guard.released();
+        if released < self.generated.len() {
+            self.generated.truncate(released);
+            self.cut = true;
+            self.stream = TextStream::new(&self.stops);
+            for &token in &self.generated {
+                self.stream.push(tokenizer.token_bytes(token));
+            }
+        }
+        self.halt = halt.map(|halt| guard.report(&halt));
+        self.stream.finish();
+        if halt.is_some() { FinishReason::Halted } else { finish }
+    }
+
     /// Makes the response and brings the session in line with it.
     fn finish(&mut self, session: &mut Session, finish: FinishReason) -> GenerateResponse {
         self.finished = true;
-        self.stream.finish();
+        if finish == FinishReason::Cancelled {
+            let model = Arc::clone(&session.model);
+            self.conclude(&model.tokenizer, finish);
+        }
         let evaluated = session.cache.len() - self.cached;
+        // Those that the guard did not let through cost as much.
+        let generated = session.tokens.len() - self.prompt_tokens;
         let outcome = Outcome {
             finish,
             generated: std::mem::take(&mut self.generated),
@@ -268,12 +337,13 @@ impl Generation {
                 prompt_tokens: count(self.prompt_tokens),
                 cached_tokens: count(self.cached),
                 evaluated_tokens: count(evaluated),
-                generated_tokens: count(outcome.generated.len()),
+                generated_tokens: count(generated),
             },
             text: outcome.text,
             finish: outcome.finish,
             tokens: outcome.generated,
             logits_hash: hasher.finalize().to_hex().to_string(),
+            halt: self.halt.take(),
         }
     }
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 pub use clock::Clock;
 pub use files::{FileSystem, NoFiles};
+pub(crate) use model::Recorded;
 pub use model::{Generating, ModelService};
 
 use crate::Observer;

@@ -10,17 +10,27 @@ use std::{
 };
 
 use glasshouse_kernel::ProcessId;
-use glasshouse_llm::{Generation, LlmError, LoadedModel, Session, TokenEvent};
+use glasshouse_llm::{Generation, GuardConfig, LlmError, LoadedModel, Session, TokenEvent};
 use glasshouse_protocol::{ErrorData, Request};
 
 use super::{Answer, Performed, ServiceCall, json};
-use crate::Observer;
+use crate::{Observer, host};
 
 /// Generates text for processes.
 pub struct ModelService {
     model: Arc<LoadedModel>,
+    guard: Option<GuardConfig>,
     sessions: BTreeMap<ProcessId, Session>,
     stop: Arc<AtomicBool>,
+}
+
+/// What a recorded generation owes to its host, and a repetition takes from the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Recorded {
+    /// A person stopped it after so many tokens.
+    pub(crate) cancelled_after: Option<u32>,
+    /// The token that took so many milliseconds that the guard halted there.
+    pub(crate) late: Option<(u64, f64)>,
 }
 
 /// A generation that is going on.
@@ -30,9 +40,9 @@ pub struct Generating {
 }
 
 impl ModelService {
-    /// A service on `model`; generation ends early once `stop` is set.
-    pub fn new(model: Arc<LoadedModel>, stop: Arc<AtomicBool>) -> Self {
-        Self { model, sessions: BTreeMap::new(), stop }
+    /// A service on `model` whose generations are guarded so; they end early once `stop` is set.
+    pub fn new(model: Arc<LoadedModel>, guard: Option<GuardConfig>, stop: Arc<AtomicBool>) -> Self {
+        Self { model, guard, sessions: BTreeMap::new(), stop }
     }
 
     /// Takes a `model.*` request; `None` when it is for another service.
@@ -40,8 +50,14 @@ impl ModelService {
         Some(match request {
             Request::Generate(request) => {
                 let process = call.process;
-                match self.session(process).start(request, call.seed) {
-                    Ok(generation) => Performed::Generating(Box::new(Generating { process, generation })),
+                let guard = self.guard.clone();
+                match self.session(process).start_guarded(request, call.seed, guard.as_ref()) {
+                    Ok(mut generation) => {
+                        if guard.is_some_and(|guard| guard.has_deadline) {
+                            generation.set_timer(stopwatch());
+                        }
+                        Performed::Generating(Box::new(Generating { process, generation }))
+                    }
                     Err(error) => Performed::Answer(Err(failure(&error))),
                 }
             }
@@ -80,20 +96,24 @@ impl ModelService {
         }
     }
 
-    /// Answers a `model.*` request, however long it takes; `None` when it is for another service.
-    pub(crate) fn answer(
+    /// Answers a recorded `model.*` request, however long it takes; `None` when it is for another service.
+    pub(crate) fn answer_again(
         &mut self,
         call: &ServiceCall<'_>,
         request: &Request,
-        maximum: Option<u32>,
+        recorded: &Recorded,
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
         let mut generating = match self.begin(call, request)? {
             Performed::Answer(answer) => return Some(answer),
             Performed::Generating(generating) => generating,
         };
+        let late = recorded.late;
+        generating.generation.set_timer(move |index| {
+            late.filter(|(token, _)| *token == index).map(|(_, milliseconds)| milliseconds)
+        });
         loop {
-            if let Some(answer) = self.advance(&mut generating, maximum, observer) {
+            if let Some(answer) = self.advance(&mut generating, recorded.cancelled_after, observer) {
                 return Some(answer);
             }
         }
@@ -111,6 +131,18 @@ impl ModelService {
     /// Drops all sessions.
     pub(crate) fn release_all(&mut self) {
         self.sessions.clear();
+    }
+}
+
+/// Says how many milliseconds have passed since it was asked last.
+fn stopwatch() -> impl FnMut(u64) -> Option<f64> + Send + 'static {
+    let mut last = host::unix_milliseconds();
+    move |_| {
+        let now = host::unix_milliseconds();
+        // Somebody may have set the clock back.
+        let elapsed = now.saturating_sub(last).max(0);
+        last = now;
+        Some(elapsed as f64)
     }
 }
 

@@ -22,7 +22,8 @@ mod float;
 use std::arch::wasm32::*;
 
 pub(crate) use super::elementwise::{
-    add, quantize_blocks, quantize_token, rms_norm, silu_multiply, softmax, squared_relu_multiply,
+    add, distribution, quantize_blocks, quantize_token, rms_norm, silu_multiply, softmax,
+    squared_relu_multiply,
 };
 pub(crate) use super::scalar::to_half;
 use super::{
