@@ -8,7 +8,8 @@ use std::{env, fs, path::Path, process::Command, sync::LazyLock};
 use pseudo::{Outcome, Subject, Summary, Token, Value};
 use serde_json::Value as Json;
 use wasmtime::{
-    Engine, Instance, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, WasmParams, WasmResults,
+    Engine, Instance, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, Val, ValType, WasmParams,
+    WasmResults,
 };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
@@ -306,6 +307,43 @@ fn misuse_is_answered_and_does_nothing() {
     assert_eq!(host.call::<_, f64>("halt_tokens", kernel), 1.0);
     assert_eq!(host.call::<_, i32>("halt_kernel_free", kernel), 0);
     assert_eq!(host.call::<_, i32>("halt_kernel_free", kernel), -2);
+}
+
+#[test]
+fn no_call_traps_whatever_its_numbers() {
+    let mut host = Host::new();
+    host.start(&[]);
+    let functions: Vec<_> = MODULE
+        .exports()
+        .filter(|export| export.name().starts_with("halt_"))
+        .map(|export| host.instance.get_func(&mut host.store, export.name()).expect("it is a function"))
+        .collect();
+    let mut state = 1_u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let [(address, _)] = host.write([b"hard_limit"]);
+    let words =
+        [0, 1, 2, 3, 8, 10, 15, 0x1_0001, address, address + 1, 1 << 20, i32::MAX as u32, 1 << 31, u32::MAX];
+    let numbers = [0.0, -0.0, 0.5, 1.0, 2.0, 1e300, -1.0, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY];
+    for _ in 0..50_000 {
+        let function = functions[next() as usize % functions.len()];
+        let kind = function.ty(&host.store);
+        let parameters: Vec<Val> = kind
+            .params()
+            .map(|kind| match kind {
+                ValType::F64 => Val::from(numbers[next() as usize % numbers.len()]),
+                _ => Val::from(words[next() as usize % words.len()].cast_signed()),
+            })
+            .collect();
+        let mut results = vec![Val::I32(0); kind.results().len()];
+        function.call(&mut host.store, &parameters, &mut results).expect("it does not trap");
+    }
+    // It still works.
+    host.kernel = 0;
+    host.start(&[]);
+    assert_eq!(host.process_token(0, 0.9).verdict, 0);
 }
 
 #[test]

@@ -236,8 +236,16 @@ export class Kernel {
         }
       }
       if (!module.failed) {
-        const numbers = [numberOf(index), numberOf(score), numberOf(entropyBits), numberOf(elapsedMs)] as const;
-        verdict = module.functions.halt_process(handle, ...numbers, address, length, given);
+        verdict = module.functions.halt_process(
+          handle,
+          numberOf(index),
+          numberOf(score),
+          numberOf(entropyBits),
+          numberOf(elapsedMs),
+          address,
+          length,
+          given,
+        );
       }
     } catch (error) {
       this.#caught(error);

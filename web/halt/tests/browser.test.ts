@@ -1,4 +1,4 @@
-/** The installed package in Chromium: in a dedicated worker and in a service worker. */
+/** The installed package in Chromium: in a page, in a dedicated worker and in a service worker. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,6 +7,7 @@ import { ask, open } from "./chromium.js";
 import { fixture } from "./fixtures.js";
 
 for (const [kind, scope] of [
+  ["page", "Window"],
   ["worker", "DedicatedWorkerGlobalScope"],
   ["service worker", "ServiceWorkerGlobalScope"],
 ] as const) {

@@ -16,14 +16,14 @@ const TYPES: Record<string, string> = { ".js": "text/javascript", ".wasm": "appl
 const PACKAGE = path.dirname(createRequire(import.meta.url).resolve("@glasshouse/halt/package.json"));
 const TESTS = path.dirname(fileURLToPath(import.meta.url));
 
-/** What runs in a worker of either kind; a service worker may neither import nor wait later. */
+/** What runs in a page and in a worker of either kind; a service worker may neither import nor wait later. */
 const SCRIPT = `
   import * as halt from "/package/dist/web.js";
   import * as suite from "/tests/suite.js";
   const ready = halt.init();
-  const run = async ({ task, vectors, golden, lengths }) => {
+  const run = async ({ task, vectors, golden, given, lengths }) => {
     await ready;
-    if (task === "measure") return lengths.map((length) => suite.measure(halt, length));
+    if (task === "measure") return lengths.map((length) => suite.measure(halt, given, length));
     const stream = halt.haltStream({ hold_back: 1 });
     const writer = stream.writable.getWriter();
     for (const score of [0.9, 0.9, 0.1]) writer.write({ token: "t", score }).catch(() => undefined);
@@ -83,25 +83,27 @@ export async function open(): Promise<{ page: Page; end(): Promise<void> }> {
   return { page, end };
 }
 
-/** Gives a worker a task; what comes of it. */
-export function ask<T>(page: Page, kind: "worker" | "service worker", task: object): Promise<T> {
+/** Gives the page or a worker a task; what comes of it. */
+export function ask<T>(page: Page, kind: "page" | "worker" | "service worker", task: object): Promise<T> {
   const data = { vectors: fixture("vectors.json"), golden: fixture("golden.json"), ...task };
   return page.evaluate(
     async ({ kind, data }) => {
-      let worker: Worker | ServiceWorker | null;
-      if (kind === "worker") {
-        worker = new Worker("/worker.js", { type: "module" });
-      } else {
-        await navigator.serviceWorker.register("/worker.js", { type: "module" });
-        worker = (await navigator.serviceWorker.ready).active;
-      }
       const channel = new MessageChannel();
       const answer = new Promise<T>((resolve, reject) => {
         channel.port1.onmessage = ({ data: { result, failure } }) =>
           failure === undefined ? resolve(result) : reject(new Error(failure));
-        (worker as Worker).onerror = (event) => reject(new Error(event.message ?? "the worker failed"));
       });
-      worker?.postMessage(data, [channel.port2]);
+      if (kind === "page") {
+        const script = "/worker.js";
+        await import(script);
+        window.postMessage(data, location.origin, [channel.port2]);
+      } else if (kind === "worker") {
+        new Worker("/worker.js", { type: "module" }).postMessage(data, [channel.port2]);
+      } else {
+        await navigator.serviceWorker.register("/worker.js", { type: "module" });
+        const { active } = await navigator.serviceWorker.ready;
+        active?.postMessage(data, [channel.port2]);
+      }
       return answer;
     },
     { kind, data },

@@ -276,6 +276,13 @@ test("whoever writes on after a halt is told", async () => {
   await assert.rejects(writer.write({ token: "b", score: 0.9 }));
 });
 
+test("a stream that is given up says so", async () => {
+  const cancelled = haltStream();
+  const reason = assert.rejects(cancelled.halted, /nobody listens/);
+  await cancelled.readable.cancel(new Error("nobody listens"));
+  await reason;
+});
+
 test("the source ends at the halt, and when nobody listens any more", async () => {
   for (const score of [0.1, 0.9]) {
     let [asked, ended] = [0, false];
