@@ -95,7 +95,8 @@ export type AgentEnd =
   | { readonly kind: "context_exhausted"; readonly limit: number; readonly partial: string }
   | { readonly kind: "repeating"; readonly tool: string; readonly times: number }
   | { readonly kind: "malformed"; readonly text: string; readonly reason: string }
-  | { readonly kind: "cancelled"; readonly partial: string };
+  | { readonly kind: "cancelled"; readonly partial: string }
+  | { readonly kind: "halted"; readonly partial: string; readonly reason: string };
 
 /** What a whole run came to. */
 export interface AgentOutcome {

@@ -20,6 +20,8 @@ const BARE_TARGET: &str = "thumbv6m-none-eabi";
 const PROGRAM_TARGET: &str = "wasm32-wasip1";
 /// Features of the envelope that are built for it, those without an allocator first.
 const BARE_FEATURES: [&str; 5] = ["", "alloc", "lz4", "aead", "alloc,lz4,aead"];
+/// Features of the halt kernel that are built for it.
+const HALT_FEATURES: &str = "serde,confidence,grounding";
 /// Encryption, and compression in guests: features that nothing in the workspace turns on. They are turned on for all of its
 /// tests at once, since tests of a part of it would build everything beneath another time.
 const FEATURES: &str = "glasshouse-envelope/aead,glasshouse-guest/lz4";
@@ -69,9 +71,10 @@ pub fn check() -> Result<()> {
     build_bare()
 }
 
-/// Shows that the envelope needs no operating system, by building it where there is none.
+/// Shows that the envelope and the halt kernel need no operating system, by building them where there is none.
 fn build_bare() -> Result<()> {
-    for features in BARE_FEATURES {
+    let envelope = BARE_FEATURES.map(|features| ("glasshouse-envelope", features));
+    for (package, features) in envelope.into_iter().chain([("glasshouse-halt", HALT_FEATURES)]) {
         run(&mut cargo(&[
             "build",
             "--release",
@@ -79,7 +82,7 @@ fn build_bare() -> Result<()> {
             "--target",
             BARE_TARGET,
             "--package",
-            "glasshouse-envelope",
+            package,
             "--no-default-features",
             "--features",
             features,
