@@ -3,8 +3,11 @@
     python wasmtime_test.py HALT_WASM FIXTURES
 """
 
+import contextlib
+import io
 import json
 import math
+import re
 import struct
 import sys
 from pathlib import Path
@@ -19,6 +22,7 @@ class Host:
     """An instance of the module."""
 
     def __init__(self, file):
+        self.file = file
         engine = Engine()
         module = Module.from_file(engine, file)
         assert not module.imports, "the module asks for something"
@@ -224,9 +228,18 @@ def misuse(host, _fixtures):
     assert host.call("halt_finish", 0) == -2
 
 
+def example(host, fixtures):
+    """The example of the module's README prints what it says."""
+    readme = (fixtures.parent.parent / "halt-module" / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace('"halt.wasm"', repr(host.file))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    assert printed.getvalue() == "halted at token 2\n", printed.getvalue()
+
+
 def main():
     file, fixtures = sys.argv[1], Path(sys.argv[2])
-    for check in (vectors, golden, misuse):
+    for check in (vectors, golden, misuse, example):
         check(Host(file), fixtures)
         print(f"wasmtime in Python: {check.__name__} passed")
 
