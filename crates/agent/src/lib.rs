@@ -38,7 +38,8 @@ const THOUGHT: &str = "Thought: ";
 /// Starts a tool call.
 const CALL: &str = "Call: ";
 /// Starts the final answer.
-const ANSWER: &str = "Answer: ";
+/// What a step's answer stands behind.
+pub const ANSWER: &str = "Answer: ";
 
 /// The longest thought that the grammar lets through, in characters: a thought is a remark, and a model that rambles
 /// on its first line would never reach its call.

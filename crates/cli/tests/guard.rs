@@ -187,6 +187,13 @@ fn an_answer_that_the_facts_do_not_have_is_halted_and_the_log_repeats_it() {
     let replayed = glasshouse(directory.path(), &["replay", "run.log"], "");
     assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed.stderr));
 
+    // A number that the facts do not have is halted, one that they have is not.
+    for (facts, code) in [("17 * 23 is 391.", 0), ("17 * 23 is 392.", 1)] {
+        fs::write(directory.path().join("sums.txt"), facts).unwrap();
+        let arguments = ["ask", "--facts", "sums.txt", "What is 17 * 23?"];
+        assert_eq!(glasshouse(directory.path(), &arguments, "").status.code(), Some(code), "{facts}");
+    }
+
     // Without facts, the small model is sure of what it says.
     let unguarded = ask(&[]);
     let guarded = ask(&["--guard", "empty.toml"]);

@@ -41,6 +41,9 @@ pub struct GuardConfig {
     /// What may be said to be so.
     #[serde(default)]
     pub facts: Option<String>,
+    /// The text behind which the facts count: what comes before it is no statement to others. None: from the beginning.
+    #[serde(default)]
+    pub facts_behind: Option<String>,
     /// Whether a token may take no longer than `deadline_ms`. What a machine's load decides is not decided again in the
     /// same way, so this is off unless it is asked for; a replay takes the time from the log.
     #[serde(default)]
@@ -82,6 +85,30 @@ pub(crate) struct Chosen<'a> {
     pub(crate) elapsed_ms: Option<f64>,
 }
 
+/// Waits for a text.
+#[derive(Debug)]
+struct Marker {
+    text: String,
+    /// The end of what was said: what may be the beginning of the text.
+    seen: String,
+}
+
+impl Marker {
+    /// Takes what is said next; answers what came behind the text, once that was said.
+    fn push(&mut self, piece: &str) -> Option<String> {
+        self.seen.push_str(piece);
+        if let Some((_, rest)) = self.seen.split_once(&self.text) {
+            return Some(rest.to_owned());
+        }
+        let mut start = self.seen.len().saturating_sub(self.text.len());
+        while !self.seen.is_char_boundary(start) {
+            start -= 1;
+        }
+        self.seen.drain(..start);
+        None
+    }
+}
+
 /// The guard of one generation.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -92,6 +119,8 @@ pub(crate) struct Guard {
     /// Whether anybody looks at the text: facts, a soft halt, a trace with texts.
     needs_text: bool,
     grounding: Option<Grounding>,
+    /// What must be said before the facts count, until it was.
+    behind: Option<Marker>,
     decoder: Utf8Decoder,
     /// The text of the last token; kept to save the allocation.
     text: String,
@@ -118,6 +147,7 @@ impl Guard {
             weights: (limits.w_logic, limits.w_fact),
             has_deadline: config.has_deadline,
             grounding: facts.map(|facts| Grounding::new(facts, limits.history_window)),
+            behind: config.facts_behind.clone().map(|text| Marker { text, seen: String::new() }),
             decoder: Utf8Decoder::default(),
             text: String::new(),
             allowed: Vec::new(),
@@ -134,9 +164,10 @@ impl Guard {
         }
         let choice = self.choice(kernels, chosen);
         let sure = confidence(&choice);
-        let score = match (&mut self.grounding, self.scorer) {
-            (Some(grounding), Scorer::Grounding) => grounding.push(&self.text),
-            (Some(grounding), _) => self.weights.0 * sure + self.weights.1 * grounding.push(&self.text),
+        let grounded = self.grounded();
+        let score = match (grounded, self.scorer) {
+            (Some(grounded), Scorer::Grounding) => grounded,
+            (Some(grounded), _) => self.weights.0 * sure + self.weights.1 * grounded,
             (None, _) => sure,
         };
         // Weights whose sum is 1 but for rounding.
@@ -149,6 +180,21 @@ impl Guard {
             text: Some(&self.text),
         };
         self.kernel.process(&token).map_err(|error| LlmError::InvalidGuard { message: error.to_string() })
+    }
+
+    /// How much of what was said is in the facts, if there are facts.
+    fn grounded(&mut self) -> Option<f64> {
+        let grounding = self.grounding.as_mut()?;
+        let Some(marker) = &mut self.behind else { return Some(grounding.push(&self.text)) };
+        let score = match marker.push(&self.text) {
+            None => 1.0,
+            Some(rest) => {
+                let score = grounding.push(&rest);
+                self.behind = None;
+                score
+            }
+        };
+        Some(score)
     }
 
     /// What the model's distribution over what was allowed says of the token.
@@ -211,6 +257,29 @@ impl Guard {
             limit: number(halt.cause.limit),
             reason: halt.cause.to_string(),
             trace: trace.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_found_wherever_the_pieces_end_and_little_is_kept_until_then() {
+        let said = "Thought: äAnswer äöü Answ\nAnswer: It is so.";
+        for size in 1..20 {
+            let characters: Vec<char> = said.chars().collect();
+            let mut marker = Marker { text: "Answer: ".into(), seen: String::new() };
+            let mut behind: Option<String> = None;
+            for piece in characters.chunks(size).map(|piece| piece.iter().collect::<String>()) {
+                match &mut behind {
+                    Some(behind) => behind.push_str(&piece),
+                    None => behind = marker.push(&piece),
+                }
+                assert!(behind.is_some() || marker.seen.len() <= 8 + 3);
+            }
+            assert_eq!(behind.as_deref(), Some("It is so."), "{size}");
         }
     }
 }

@@ -160,6 +160,13 @@ fn facts_are_compared_with_what_is_said() {
     assert!(scores(&model, &facts(&said), 30).iter().all(|score| *score == 1.0));
     let other = scores(&model, &facts("nothing of this"), 60);
     assert!(other.iter().any(|score| *score < 1.0), "{said}: {other:?}");
+    // What comes before a text does not count.
+    let marker = said[5..8].to_owned();
+    let late = GuardConfig { facts_behind: Some(marker.clone()), ..facts("nothing of this") };
+    let late = scores(&model, &late, 60);
+    let start = said.find(&marker).unwrap() + marker.len();
+    assert!(late[..start].iter().all(|score| *score == 1.0), "{late:?}");
+    assert!(late[start..].iter().any(|score| *score < 1.0), "{said}: {late:?}");
     // Both together, by their weights.
     let confident = scores(&model, &GuardConfig { limits: open(), ..GuardConfig::default() }, 60);
     let combined = scores(&model, &GuardConfig { scorer: Scorer::Combined, ..facts("nothing of this") }, 60);

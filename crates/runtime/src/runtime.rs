@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use glasshouse_agent::{AgentOutcome, AgentRequest};
+use glasshouse_agent::{ANSWER, AgentOutcome, AgentRequest};
 use glasshouse_devices::Setup;
 use glasshouse_engine::{HostConfig, HostMachine, describe_tools};
 use glasshouse_kernel::{
@@ -158,7 +158,12 @@ impl Runtime {
             stop: Arc::new(AtomicBool::new(false)),
         };
         // As a replay will read it from the log: what is written as text may be read with another last bit.
-        let guard = options.guard.map(|guard| trace::read_guard(&trace::guard_text(&guard)?)).transpose()?;
+        let mut guard =
+            options.guard.map(|guard| trace::read_guard(&trace::guard_text(&guard)?)).transpose()?;
+        if let (Some(guard), None) = (&mut guard, &options.agent) {
+            // The default agent's model cannot answer without saying so. Its thoughts and calls state nothing.
+            guard.facts_behind.get_or_insert_with(|| ANSWER.to_owned());
+        }
         if let Some(guard) = &guard {
             guard.check().map_err(RuntimeError::Model)?;
         }

@@ -15,22 +15,24 @@ const WORD_CHARACTERS: usize = 64;
 ///
 /// A *word* is a run of letters, digits and combining marks (Unicode), composed (NFKC) and in small letters; in scripts
 /// without spaces between words, each character is one. A *content word* has at least four characters, or a digit, or is of
-/// such a script. A number may have points and commas between its digits. With `u` of the last `n` content words, at most
-/// `span` of them, not in the facts:
+/// such a script. A number may have points and commas between its digits. Of the last `span` content words, with `w` words
+/// and `n` numbers that are not in the facts:
 ///
 /// ```text
-/// score = 1 - u / span
+/// score = max(0, 1 - w / span - n)
 /// ```
 ///
-/// So a stream starts at 1, and each word that the facts do not have costs `1 / span` until `span` others have followed it. A word is scored when the token comes
-/// that ends it; the tokens within it have the score before. Each character is looked at once, each word looked up once.
+/// So a stream starts at 1; each word that the facts do not have costs `1 / span`, since it may be another word for the same
+/// thing, and each number all of it, since there is no other; until `span` content words have followed. A word is scored
+/// when the token comes that ends it; the tokens within it have the score before. Each character is looked at once, each
+/// word looked up once.
 #[derive(Debug, Clone)]
 pub struct Grounding {
     facts: HashSet<String>,
     words: Words,
-    /// Whether each of the last content words is in the facts, the oldest first.
-    known: VecDeque<bool>,
-    unknown: usize,
+    /// What each of the last content words costs, the oldest first, in parts of `span`.
+    costs: VecDeque<usize>,
+    cost: usize,
     span: usize,
 }
 
@@ -56,24 +58,28 @@ impl Grounding {
             known.insert(word);
         });
         let span = span.max(1) as usize;
-        Self { facts: known, words: Words::default(), known: VecDeque::with_capacity(span), unknown: 0, span }
+        Self { facts: known, words: Words::default(), costs: VecDeque::with_capacity(span), cost: 0, span }
     }
 
     /// The score behind the next piece of the stream.
     pub fn push(&mut self, piece: &str) -> f64 {
-        let Self { facts, words, known, unknown, span } = self;
+        let Self { facts, words, costs, cost, span } = self;
         words.read(piece, |word| {
             if !is_content(&word) {
                 return;
             }
-            if known.len() == *span && known.pop_front() == Some(false) {
-                *unknown -= 1;
+            if costs.len() == *span {
+                *cost -= costs.pop_front().unwrap_or(0);
             }
-            let is_known = facts.contains(&word);
-            known.push_back(is_known);
-            *unknown += usize::from(!is_known);
+            let own = match facts.contains(&word) {
+                true => 0,
+                false if word.chars().any(char::is_numeric) => *span,
+                false => 1,
+            };
+            costs.push_back(own);
+            *cost += own;
         });
-        1.0 - self.unknown as f64 / self.span as f64
+        1.0 - self.cost.min(self.span) as f64 / self.span as f64
     }
 }
 
@@ -172,8 +178,9 @@ mod tests {
     #[test]
     fn numbers_must_be_right_whatever_their_length() {
         assert_eq!(scores(&["330.5 metres"]), [1.0]);
-        assert_eq!(scores(&["330.6 metres "]), [0.75]);
-        assert_eq!(scores(&["in 7 "]), [0.75]);
+        assert_eq!(scores(&["330.6 metres "]), [0.0]);
+        assert_eq!(scores(&["in 7 ", "robot "]), [0.0, 0.0]);
+        assert_eq!(scores(&["in 7 Eiffel Tower completed ", "1889 "]), [0.0, 1.0]);
         // A full stop behind a number is none of it.
         assert_eq!(scores(&["in 1889", ". ", "It"]), [1.0, 1.0, 1.0]);
     }

@@ -258,6 +258,8 @@ impl Generation {
             let index = self.generated.len() as u64 - 1;
             let elapsed_ms = self.timer.as_mut().and_then(|timer| (timer.0)(index));
             let mask = mask.as_ref();
+            // The end of the turn ends a word, too.
+            let bytes = if ends { b"\n" } else { bytes };
             let chosen = Chosen { token, logits: known, mask, bytes, elapsed_ms };
             halts = guard.judge(model.model.kernels(), &chosen)?.verdict == Verdict::Halt;
         }

@@ -77,7 +77,7 @@ fn guard_of(mut fields: Map<String, Value>) -> Result<GuardConfig> {
     };
     let has_deadline = fields.contains_key("deadline_ms");
     let limits = serde_json::from_value(Value::Object(fields))?;
-    Ok(GuardConfig { limits, scorer, facts: None, has_deadline })
+    Ok(GuardConfig { limits, scorer, has_deadline, ..GuardConfig::default() })
 }
 
 fn check(arguments: &GuardCheckArguments) -> Result<ExitCode> {
