@@ -279,6 +279,8 @@ pub struct ReplayArguments {
 pub enum ModelCommand {
     Info(ModelInfoArguments),
     Bench(ModelBenchArguments),
+    Verify(ModelVerifyArguments),
+    Tokenize(ModelTokenizeArguments),
     Generate(ModelGenerateArguments),
 }
 
@@ -292,23 +294,68 @@ pub struct ModelInfoArguments {
     pub tensors: bool,
 }
 
-/// Measure prefill and decode speed, load time and peak memory
+/// Measure prefill and decode speed, load time, peak memory, and the share of the memory bandwidth that decoding uses
 #[derive(Debug, Args)]
 pub struct ModelBenchArguments {
     /// A GGUF file; without it, the built-in pocket model
     pub file: Option<PathBuf>,
     /// Tokens of the prompt
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
-    pub prompt: u32,
+    #[arg(long, alias = "prompt", value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    pub prefill: u32,
     /// Tokens to decode
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     pub decode: u32,
-    /// Repetitions; the median is printed
+    /// Repetitions; the best is printed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
-    /// Threads for inference
+    #[command(flatten)]
+    pub machine: MachineArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What computes.
+#[derive(Debug, Args)]
+pub struct MachineArguments {
+    /// Threads for inference; the result is the same for any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// The kernels to compute with: `scalar` defines every bit; without it, this machine's fastest
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+}
+
+/// Print one hash of what a model computes over fixed prompts
+///
+/// The same model has the same hash with any kernel and any number of threads, on any machine.
+#[derive(Debug, Args)]
+pub struct ModelVerifyArguments {
+    /// A GGUF file; without it, the built-in pocket model
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: MachineArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Print a text's tokens: the number and the text of each
+///
+/// The text is taken as a person's: what spells a control token is text like any other.
+#[derive(Debug, Args)]
+pub struct ModelTokenizeArguments {
+    /// The text; read from standard input when it is left out
+    pub text: Option<String>,
+    /// A GGUF file; without it, the built-in pocket model
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Take what spells a control token as that token
+    #[arg(long)]
+    pub control: bool,
+    /// Print the numbers alone, as one JSON array
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Write a random-weight model of a real model's shape, for measuring

@@ -1,4 +1,5 @@
-//! Measures a model: load time, prefill and decode speed, peak memory.
+//! Measures a model: load time, prefill and decode speed, peak memory, and how much of this machine's memory bandwidth
+//! decoding uses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ pub struct BenchOptions {
     pub decode_tokens: usize,
     /// The best of so many runs is reported.
     pub repetitions: usize,
+    /// What computes.
+    pub kernels: Kernels,
 }
 
 impl Default for BenchOptions {
     fn default() -> Self {
-        Self { threads: 0, prompt_tokens: 128, decode_tokens: 32, repetitions: 2 }
+        Self { threads: 0, prompt_tokens: 128, decode_tokens: 32, repetitions: 2, kernels: Kernels::detect() }
     }
 }
 
@@ -47,6 +50,17 @@ pub struct BenchReport {
     pub decode_tokens_per_second: f64,
     /// Largest resident memory of the process so far, in bytes; only Linux tells.
     pub peak_memory_bytes: Option<u64>,
+    /// What as many threads read from memory in a second, one after the other, and nothing else.
+    pub bandwidth_bytes_per_second: f64,
+    /// Bytes of weights that a decoded token needs once each.
+    pub decode_bytes: u64,
+}
+
+impl BenchReport {
+    /// The part of the bandwidth that decoding uses.
+    pub fn bandwidth_share(&self) -> f64 {
+        self.decode_tokens_per_second * self.decode_bytes as f64 / self.bandwidth_bytes_per_second
+    }
 }
 
 /// Loads the model at `path` and measures it.
@@ -58,7 +72,8 @@ pub fn run(path: impl AsRef<Path>, options: &BenchOptions) -> Result<BenchReport
 
 /// Measures the model in `gguf`, whose loading began at `start`.
 pub fn measure(gguf: Arc<Gguf>, start: Instant, options: &BenchOptions) -> Result<BenchReport, LlmError> {
-    let model = Model::load_with(gguf, options.threads, Kernels::detect())?;
+    let decode_bytes = decode_bytes(&gguf);
+    let model = Model::load_with(gguf, options.threads, options.kernels)?;
     let load_time = start.elapsed();
     let config = model.config();
 
@@ -93,8 +108,39 @@ pub fn measure(gguf: Arc<Gguf>, start: Instant, options: &BenchOptions) -> Resul
         decode_tokens,
         prefill_tokens_per_second: prompt_tokens as f64 / prefill.as_secs_f64(),
         decode_tokens_per_second: decode_tokens as f64 / decode.as_secs_f64(),
+        // Before the bandwidth is measured, which takes memory of its own.
         peak_memory_bytes: peak_memory(),
+        bandwidth_bytes_per_second: read_bandwidth(model.threads()),
+        decode_bytes,
     })
+}
+
+/// Bytes of all weights, of the token embedding only if it is the output matrix too.
+fn decode_bytes(gguf: &Gguf) -> u64 {
+    let has_output = gguf.get_tensor("output.weight").is_some();
+    let is_read = |name: &str| !(has_output && name == "token_embd.weight");
+    gguf.tensors().iter().filter(|tensor| is_read(&tensor.name)).map(|tensor| tensor.bytes).sum()
+}
+
+/// Bytes per second that so many threads read: the best of several passes over more than any cache holds.
+fn read_bandwidth(threads: usize) -> f64 {
+    const BYTES: usize = 512 << 20;
+    const PASSES: usize = 5;
+    let words = BYTES / threads.max(1) / size_of::<u64>();
+    let blocks: Vec<Vec<u64>> = (0..threads.max(1)).map(|_| vec![1; words]).collect();
+    let mut best = Duration::MAX;
+    for _ in 0..PASSES {
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            for block in &blocks {
+                scope.spawn(|| {
+                    std::hint::black_box(block.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word)))
+                });
+            }
+        });
+        best = best.min(begin.elapsed());
+    }
+    (words * size_of::<u64>() * blocks.len()) as f64 / best.as_secs_f64()
 }
 
 /// `VmHWM` of this process.

@@ -1,17 +1,23 @@
-//! `glasshouse model`: look at a model file, measure it, or generate one of random weights.
+//! `glasshouse model`: look at a model file, measure it, compare what it computes, or generate one of random weights.
 
-use std::{process::ExitCode, str::FromStr, time::Instant};
+use std::{io, process::ExitCode, str::FromStr, time::Instant};
 
 use anyhow::{Context, Result};
 use glasshouse_llm::{
-    Config,
+    Config, Kernels, Model,
     bench::{self, BenchOptions},
+    fingerprint,
     generate_random::{self, Preset},
+    tokenizer::{Special, Tokenizer},
 };
 use glasshouse_runtime::ModelSource;
+use serde_json::json;
 
 use crate::{
-    arguments::{ModelBenchArguments, ModelGenerateArguments, ModelInfoArguments},
+    arguments::{
+        ModelBenchArguments, ModelGenerateArguments, ModelInfoArguments, ModelTokenizeArguments,
+        ModelVerifyArguments,
+    },
     progress,
 };
 
@@ -50,17 +56,36 @@ pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
 
 /// Measures prefill and decode.
 pub fn bench(arguments: ModelBenchArguments) -> Result<ExitCode> {
+    let kernels = kernels(arguments.machine.kernel.as_deref())?;
     let spinner = progress::spinner("measuring");
     let start = Instant::now();
     let gguf = source(arguments.file).open()?.context("there is no model")?;
     let options = BenchOptions {
-        threads: arguments.threads.map_or(0, usize::from),
-        prompt_tokens: arguments.prompt as usize,
+        threads: arguments.machine.threads.map_or(0, usize::from),
+        prompt_tokens: arguments.prefill as usize,
         decode_tokens: arguments.decode as usize,
         repetitions: arguments.repeat as usize,
+        kernels,
     };
     let report = bench::measure(gguf, start, &options)?;
     spinner.finish_and_clear();
+    if arguments.json {
+        let report = json!({
+            "model": report.model,
+            "kernel": report.kernels,
+            "threads": report.threads,
+            "load_s": report.load_time.as_secs_f64(),
+            "prefill_tokens": report.prompt_tokens,
+            "prefill_tps": report.prefill_tokens_per_second,
+            "decode_tokens": report.decode_tokens,
+            "decode_tps": report.decode_tokens_per_second,
+            "peak_rss_bytes": report.peak_memory_bytes,
+            "bandwidth_gbps": report.bandwidth_bytes_per_second / 1e9,
+            "bandwidth_share": report.bandwidth_share(),
+        });
+        anstream::println!("{report}");
+        return Ok(ExitCode::SUCCESS);
+    }
     anstream::println!("model        {}", report.model.escape_debug());
     anstream::println!("kernels      {}, {} threads", report.kernels, report.threads);
     anstream::println!("load         {:.3} s", report.load_time.as_secs_f64());
@@ -74,9 +99,69 @@ pub fn bench(arguments: ModelBenchArguments) -> Result<ExitCode> {
         report.decode_tokens_per_second,
         report.decode_tokens
     );
+    anstream::println!(
+        "bandwidth    {:.1} GB/s, of which decoding uses {:.0} %",
+        report.bandwidth_bytes_per_second / 1e9,
+        report.bandwidth_share() * 100.0
+    );
     match report.peak_memory_bytes {
         Some(bytes) => anstream::println!("peak memory  {} MiB", bytes >> 20),
         None => anstream::println!("peak memory  not told by this system"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The kernels of this name, or the fastest.
+fn kernels(name: Option<&str>) -> Result<Kernels> {
+    let Some(name) = name else { return Ok(Kernels::detect()) };
+    Kernels::by_name(name).with_context(|| {
+        format!("this machine has no kernel `{name}`; it has {}", Kernels::names().join(", "))
+    })
+}
+
+/// Says what a model computes, as one hash.
+pub fn verify(arguments: ModelVerifyArguments) -> Result<ExitCode> {
+    let kernels = kernels(arguments.machine.kernel.as_deref())?;
+    let spinner = progress::spinner("computing");
+    let gguf = source(arguments.file).open()?.context("there is no model")?;
+    let threads = arguments.machine.threads.map_or(0, usize::from);
+    let model = Model::load_with(gguf, threads, kernels)?;
+    let found = fingerprint(&model)?;
+    spinner.finish_and_clear();
+    if arguments.json {
+        let found = json!({
+            "hash": found.hash,
+            "tokens": found.tokens,
+            "logits": found.logits,
+            "kernel": model.kernels().name(),
+            "threads": model.threads(),
+        });
+        anstream::println!("{found}");
+    } else {
+        anstream::println!("{}", found.hash);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a text's tokens.
+pub fn tokenize(arguments: ModelTokenizeArguments) -> Result<ExitCode> {
+    let gguf = source(arguments.model).open()?.context("there is no model")?;
+    let tokenizer = Tokenizer::from_gguf(&gguf)?;
+    let text = match arguments.text {
+        Some(text) => text,
+        None => io::read_to_string(io::stdin()).context("the text cannot be read from standard input")?,
+    };
+    let special = if arguments.control { Special::Parse } else { Special::Text };
+    let tokens = tokenizer.encode(&text, special);
+    if arguments.json {
+        anstream::println!("{}", json!(tokens));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for token in tokens {
+        anstream::println!(
+            "{token}\t{}",
+            String::from_utf8_lossy(tokenizer.token_bytes(token)).escape_debug()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -127,6 +127,20 @@ impl Kernels {
         Self::scalar()
     }
 
+    /// The names of all kernels that this program has for this machine, the reference first.
+    pub fn names() -> Vec<&'static str> {
+        let mut names = vec![Self::scalar().name()];
+        if Self::detect() != Self::scalar() {
+            names.push(Self::detect().name());
+        }
+        names
+    }
+
+    /// The kernels of this name, in small letters or large, if this machine has them.
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::scalar(), Self::detect()].into_iter().find(|kernels| kernels.name().eq_ignore_ascii_case(name))
+    }
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self.0 {
