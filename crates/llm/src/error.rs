@@ -32,6 +32,17 @@ pub enum LlmError {
         /// What is wrong there.
         problem: String,
     },
+    /// A file of a split model does not belong to the others.
+    #[error(
+        "the model's file {} does not fit the others: {problem}; keep all files of one model in one folder, under the names \
+         that they came with", path.display()
+    )]
+    Shard {
+        /// The file, or its number.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A metadata key that the model needs is absent.
     #[error("the model file has no metadata key `{key}`; export it anew with a current converter")]
     MissingKey {
@@ -156,7 +167,7 @@ impl LlmError {
     /// A stable name of the error, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Open { .. } | Self::Write { .. } => "model_file",
+            Self::Open { .. } | Self::Write { .. } | Self::Shard { .. } => "model_file",
             Self::ContextOverflow { .. } | Self::ContextFull { .. } => "context_overflow",
             Self::InvalidRequest { .. } | Self::NoTokens => "invalid_request",
             Self::InvalidGuard { .. } => "invalid_guard",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::LlmError;
 use crate::formats::{self, I2S_UNIT, TERNARY_BLOCK};
-use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::gguf::{Gguf, Place, TensorInfo, TensorType};
 use crate::host::PackedBytes;
 use crate::kernels::{
     Activations, FloatType, GROUP_ROWS, Kernels, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
@@ -29,21 +29,21 @@ enum Packed {
     /// In memory of their own.
     Own(PackedBytes),
     /// Where the tensor was in the file's own memory.
-    InFile(Range<usize>),
+    InFile(Place),
 }
 
 impl Packed {
-    fn bytes<'a>(&'a self, file: &'a [u8]) -> &'a [u8] {
+    fn bytes<'a>(&'a self, file: &'a Gguf) -> &'a [u8] {
         match self {
             Self::Own(bytes) => bytes,
-            Self::InFile(range) => &file[range.clone()],
+            Self::InFile(place) => file.at(place),
         }
     }
 }
 
 enum Data {
     /// The rows, in the file.
-    Float(FloatType, Range<usize>),
+    Float(FloatType, Place),
     Q4(Packed),
     Q8(Packed),
     Q6(Packed),
@@ -64,8 +64,8 @@ pub(crate) struct Matrix {
 pub(crate) struct Machine<'a> {
     pub kernels: Kernels,
     pub pool: &'a ThreadPool,
-    /// All bytes of the model file.
-    pub file: &'a [u8],
+    /// The model file, or files.
+    pub file: &'a Gguf,
 }
 
 impl Matrix {
@@ -83,7 +83,6 @@ impl Matrix {
         pool: &ThreadPool,
     ) -> Result<Self, LlmError> {
         let (rows, columns) = (info.rows() as usize, info.columns() as usize);
-        let range = info.offset as usize..(info.offset + info.bytes) as usize;
         let tensor_scale = match info.tensor_type {
             TensorType::I2S => formats::i2s_scale(gguf.tensor_bytes(info), rows * columns),
             _ => 1.0,
@@ -101,7 +100,7 @@ impl Matrix {
             if let Some(bytes) = own {
                 let bytes = &mut bytes[..rows * row_bytes];
                 rearrange(bytes, group_bytes, pool, group);
-                return Ok(Packed::InFile(range.start..range.start + bytes.len()));
+                return Ok(Packed::InFile(info.place(bytes.len())));
             }
             let packed = repack(gguf.tensor_bytes(info), rows, row_bytes, group_bytes, pool, group)?;
             gguf.release(info);
@@ -109,9 +108,9 @@ impl Matrix {
         };
         let blocks = columns / 32;
         let data = match info.tensor_type {
-            TensorType::F32 => Data::Float(FloatType::F32, range),
-            TensorType::F16 => Data::Float(FloatType::F16, range),
-            TensorType::Bf16 => Data::Float(FloatType::Bf16, range),
+            TensorType::F32 => Data::Float(FloatType::F32, info.place(info.bytes as usize)),
+            TensorType::F16 => Data::Float(FloatType::F16, info.place(info.bytes as usize)),
+            TensorType::Bf16 => Data::Float(FloatType::Bf16, info.place(info.bytes as usize)),
             TensorType::Q4_0 => {
                 Data::Q4(pack(blocks * Q4_SOURCE_BYTES, blocks * Q4_BLOCK_BYTES, true, &q4_group)?)
             }
@@ -141,15 +140,15 @@ impl Matrix {
     }
 
     /// If this matrix was repacked in place: puts the bytes of `row` as they were in the file into `out` and returns
-    /// true. `file` is all bytes of the file.
-    pub fn row_bytes(&self, file: &[u8], row: usize, out: &mut Vec<u8>) -> bool {
-        let (range, source_bytes, packed_bytes) = match &self.data {
-            Data::Q4(Packed::InFile(range)) => (range, Q4_SOURCE_BYTES, Q4_BLOCK_BYTES),
-            Data::Q8(Packed::InFile(range)) => (range, Q8_SOURCE_BYTES, Q8_BLOCK_BYTES),
+    /// true.
+    pub fn row_bytes(&self, file: &Gguf, row: usize, out: &mut Vec<u8>) -> bool {
+        let (place, source_bytes, packed_bytes) = match &self.data {
+            Data::Q4(Packed::InFile(place)) => (place, Q4_SOURCE_BYTES, Q4_BLOCK_BYTES),
+            Data::Q8(Packed::InFile(place)) => (place, Q8_SOURCE_BYTES, Q8_BLOCK_BYTES),
             _ => return false,
         };
         let group_bytes = self.columns / 32 * packed_bytes;
-        let group = &file[range.clone()][row / GROUP_ROWS * group_bytes..][..group_bytes];
+        let group = &file.at(place)[row / GROUP_ROWS * group_bytes..][..group_bytes];
         let row = row % GROUP_ROWS;
         out.clear();
         for block in group.chunks_exact(packed_bytes) {
@@ -195,12 +194,11 @@ impl Matrix {
             (Data::Ternary(packed, scale), _, Some(activations)) => {
                 kernels.ternary(part(packed), *scale, activations, out);
             }
-            (Data::Float(float, range), ..) => {
+            (Data::Float(float, place), ..) => {
                 let row_bytes = self.columns * float.bytes();
                 let last = (groups.end * GROUP_ROWS).min(self.rows);
-                let rows =
-                    range.start + groups.start * GROUP_ROWS * row_bytes..range.start + last * row_bytes;
-                kernels.float_rows(*float, &file[rows], self.columns, input.x, out);
+                let rows = &file.at(place)[groups.start * GROUP_ROWS * row_bytes..last * row_bytes];
+                kernels.float_rows(*float, rows, self.columns, input.x, out);
             }
             _ => unreachable!("an input is quantized for every matrix that it is made for"),
         }
@@ -446,7 +444,7 @@ mod tests {
             assert_ne!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?} was repacked in place");
             let mut row = Vec::new();
             for (number, expected) in bytes.chunks_exact(bytes.len() / 24).enumerate() {
-                assert!(matrix.row_bytes(gguf.bytes(), number, &mut row), "{kind:?}");
+                assert!(matrix.row_bytes(&gguf, number, &mut row), "{kind:?}");
                 assert_eq!(row, expected, "{kind:?}, row {number}");
             }
         }
@@ -457,7 +455,7 @@ mod tests {
         for kind in [TensorType::Tq2_0, TensorType::I2S, TensorType::Q6K, TensorType::Tq1_0] {
             let (bytes, gguf, matrix) = load(kind, true);
             assert_eq!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?}");
-            assert!(!matrix.row_bytes(gguf.bytes(), 0, &mut Vec::new()));
+            assert!(!matrix.row_bytes(&gguf, 0, &mut Vec::new()));
         }
         for kind in [TensorType::Tq2_0, TensorType::I2S] {
             let (bytes, gguf, _) = load(kind, false);

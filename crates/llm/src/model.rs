@@ -166,7 +166,7 @@ impl Model {
     }
 
     fn machine(&self) -> Machine<'_> {
-        Machine { kernels: self.kernels, pool: &self.pool, file: self.gguf.bytes() }
+        Machine { kernels: self.kernels, pool: &self.pool, file: &self.gguf }
     }
 
     /// Takes `tokens` through all layers; leaves the residual stream in `state.x` and their keys and values in

@@ -168,7 +168,7 @@ impl Weights {
         let (kind, columns, rows) = (self.embedding.tensor_type, out.len(), self.embedding.rows() as usize);
         let scale = if kind == TensorType::I2S { formats::i2s_scale(bytes, rows * columns) } else { 1.0 };
         let mut row = Vec::new();
-        if self.tied && self.head.row_bytes(gguf.bytes(), token, &mut row) {
+        if self.tied && self.head.row_bytes(gguf, token, &mut row) {
             formats::decode_row(kind, &row, scale, out);
             return;
         }

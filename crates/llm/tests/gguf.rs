@@ -67,6 +67,15 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn version_2_is_read_like_version_3() {
+    let mut bytes = small();
+    bytes[4] = 2;
+    let (two, three) = (Gguf::from_vec(bytes).unwrap(), Gguf::from_vec(small()).unwrap());
+    assert_eq!(two.tensors(), three.tensors());
+    assert_eq!(two.strings("a.texts").unwrap(), three.strings("a.texts").unwrap());
+}
+
+#[test]
 fn absent_keys_and_wrong_types_are_named() {
     let gguf = Gguf::from_vec(small()).unwrap();
     assert!(gguf.get_u32("a.other").unwrap().is_none());
@@ -93,10 +102,14 @@ fn other_files_and_versions_are_refused_with_a_reason() {
     assert!(problem(b"PK\x03\x04....".to_vec()).contains("does not start with `GGUF`"));
     assert!(problem(Vec::new()).contains("magic"));
     let mut bytes = small();
-    bytes[4] = 2;
-    assert!(problem(bytes.clone()).contains("version 2"));
-    bytes[4..8].copy_from_slice(&[0, 0, 0, 3]);
-    assert!(problem(bytes).contains("big-endian"));
+    for version in [1, 4] {
+        bytes[4] = version;
+        assert!(problem(bytes.clone()).contains(&format!("version {version}, and only 2 to 3")));
+    }
+    for version in [2, 3] {
+        bytes[4..8].copy_from_slice(&[0, 0, 0, version]);
+        assert!(problem(bytes.clone()).contains("big-endian"));
+    }
     let error = Gguf::open("/nonexistent/model.gguf").unwrap_err().to_string();
     assert!(error.contains("/nonexistent/model.gguf") && error.contains("check the path"), "{error}");
     assert!(Gguf::open(std::env::temp_dir()).unwrap_err().to_string().contains("directory"));

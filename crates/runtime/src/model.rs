@@ -61,12 +61,18 @@ impl ModelSource {
         Ok(Some(Arc::new(gguf.map_err(RuntimeError::Model)?)))
     }
 
-    /// BLAKE3 of the whole file: what a log names the model by.
+    /// BLAKE3 of the whole file, of a split model of all files in their order: what a log names the model by.
     pub(crate) fn hash(&self) -> Result<Option<ModelHash>, RuntimeError> {
         if let Self::Loaded(model) = self {
             return Ok(Some(model.hash));
         }
-        Ok(self.open()?.map(|gguf| ModelHash(*blake3::hash(gguf.bytes()).as_bytes())))
+        Ok(self.open()?.map(|gguf| {
+            let mut hasher = blake3::Hasher::new();
+            for shard in gguf.shards() {
+                hasher.update(shard);
+            }
+            ModelHash(*hasher.finalize().as_bytes())
+        }))
     }
 
     pub(crate) fn load(&self, threads: Option<usize>) -> Result<Option<Arc<LoadedModel>>, RuntimeError> {

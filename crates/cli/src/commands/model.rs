@@ -34,7 +34,7 @@ pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
     let lines = [
         ("name", if config.name.is_empty() { "unnamed".to_owned() } else { config.name.clone() }),
         ("architecture", config.architecture_name.clone()),
-        ("file", format!("{} bytes", gguf.bytes().len())),
+        ("file", format!("{} bytes{}", gguf.file_bytes(), files(gguf.shards().count()))),
         ("weights", format!("{elements} in {} tensors", gguf.tensors().len())),
         ("context", format!("{} tokens", config.context_length)),
         ("layers", config.block_count.to_string()),
@@ -52,6 +52,10 @@ pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn files(count: usize) -> String {
+    if count > 1 { format!(" in {count} files") } else { String::new() }
 }
 
 /// Measures prefill and decode.

@@ -1,12 +1,13 @@
-//! The GGUF v3 container: metadata and tensors, read from a memory map, owned or static bytes.
+//! The GGUF container, versions 2 and 3: metadata and tensors, read from a memory map, owned or static bytes.
 //!
-//! - [`Gguf`]: an open file; typed access to metadata, tensors as byte ranges.
+//! - [`Gguf`]: an open file, or all files of a model that is split; typed access to metadata, tensors as byte ranges.
 //! - [`TensorInfo`], [`TensorType`]: what a tensor is.
 //! - [`GgufWriter`]: writes a file, tensors streamed one after the other.
 //!
 //! Invariant: once a [`Gguf`] exists, every byte range in it lies inside the file and no two tensors overlap.
 
 mod parse;
+mod split;
 mod types;
 mod value;
 mod write;
@@ -18,6 +19,7 @@ use crate::LlmError;
 use crate::host::FileMap;
 use parse::Reader;
 pub use parse::{DEFAULT_ALIGNMENT, MAGIC, VERSION};
+pub(crate) use types::Place;
 pub use types::{I2S_TRAILER_BYTES, TensorInfo, TensorType};
 use value::{ElementType, Value};
 pub use write::{GgufWriter, MetadataValue, TensorSpecification};
@@ -29,9 +31,10 @@ enum Storage {
     Static(&'static [u8]),
 }
 
-/// An open GGUF file.
+/// An open GGUF file, or all files of a model that is split.
 pub struct Gguf {
-    storage: Storage,
+    /// At least one; the first has the metadata.
+    shards: Vec<Storage>,
     metadata: BTreeMap<String, Value>,
     tensors: Vec<TensorInfo>,
     index: BTreeMap<String, usize>,
@@ -40,7 +43,7 @@ pub struct Gguf {
 impl std::fmt::Debug for Gguf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gguf")
-            .field("bytes", &self.bytes().len())
+            .field("bytes", &self.file_bytes())
             .field("metadata", &self.metadata.len())
             .field("tensors", &self.tensors.len())
             .finish()
@@ -48,9 +51,18 @@ impl std::fmt::Debug for Gguf {
 }
 
 impl Gguf {
-    /// Maps the file at `path` and reads its header.
+    /// Maps the file at `path` and reads its header. If it is one of the files of a split model, whose names end in
+    /// `-00001-of-000NN.gguf` and so on, the others are opened beside it.
+    ///
+    /// # Errors
+    /// [`LlmError::Open`], [`LlmError::Format`]; [`LlmError::Shard`] when the files do not belong together.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LlmError> {
         let path = path.as_ref();
+        let shard = Self::open_one(path)?;
+        if shard.is_shard()? { split::open(path, shard) } else { Ok(shard) }
+    }
+
+    fn open_one(path: &Path) -> Result<Self, LlmError> {
         let fail = |source| LlmError::Open { path: path.to_owned(), source };
         // An empty file cannot be mapped everywhere.
         let metadata = std::fs::metadata(path).map_err(fail)?;
@@ -62,8 +74,11 @@ impl Gguf {
 
     /// Reads a file that is in memory. A model loaded from it rearranges its weights where they are, if nobody else
     /// holds it: they are in memory once.
+    ///
+    /// # Errors
+    /// [`LlmError::Format`]; [`LlmError::Shard`] for one of several files of a split model.
     pub fn from_vec(bytes: Vec<u8>) -> Result<Self, LlmError> {
-        Self::from_storage(Storage::Owned(bytes))
+        Self::from_shards(vec![bytes])
     }
 
     /// Reads a file that is part of the program.
@@ -71,14 +86,43 @@ impl Gguf {
         Self::from_storage(Storage::Static(bytes))
     }
 
-    fn from_storage(storage: Storage) -> Result<Self, LlmError> {
-        let parsed = parse::parse(storage.bytes())?;
-        Ok(Self { storage, metadata: parsed.metadata, tensors: parsed.tensors, index: parsed.index })
+    /// Reads the files of a split model that are in memory, in their order.
+    ///
+    /// # Errors
+    /// [`LlmError::Format`]; [`LlmError::Shard`] when the files do not belong together.
+    pub fn from_shards(files: Vec<Vec<u8>>) -> Result<Self, LlmError> {
+        let shards = files.into_iter().map(|file| Self::from_storage(Storage::Owned(file)));
+        split::join(shards.collect::<Result<_, _>>()?)
     }
 
-    /// All bytes of the file.
-    pub fn bytes(&self) -> &[u8] {
-        self.storage.bytes()
+    fn from_storage(storage: Storage) -> Result<Self, LlmError> {
+        let parsed = parse::parse(storage.bytes())?;
+        Ok(Self {
+            shards: vec![storage],
+            metadata: parsed.metadata,
+            tensors: parsed.tensors,
+            index: parsed.index,
+        })
+    }
+
+    /// Whether this is one of several files, and the others are missing.
+    pub(crate) fn is_shard(&self) -> Result<bool, LlmError> {
+        Ok(self.get_u32(split::COUNT)?.is_some_and(|count| count as usize != self.shards.len()))
+    }
+
+    /// All bytes of the file; of a split model, of the first one.
+    fn bytes(&self) -> &[u8] {
+        self.shards.first().map(Storage::bytes).unwrap_or_default()
+    }
+
+    /// All bytes of each file: one, unless the model is split.
+    pub fn shards(&self) -> impl Iterator<Item = &[u8]> {
+        self.shards.iter().map(Storage::bytes)
+    }
+
+    /// Bytes of all files together.
+    pub fn file_bytes(&self) -> usize {
+        self.shards().map(<[u8]>::len).sum()
     }
 
     /// The metadata keys, sorted.
@@ -103,13 +147,19 @@ impl Gguf {
 
     /// The bytes of `tensor`, which is one of this file's.
     pub fn tensor_bytes(&self, tensor: &TensorInfo) -> &[u8] {
-        self.bytes().get(Self::tensor_range(tensor)).unwrap_or_default()
+        self.at(&tensor.place(usize::try_from(tensor.bytes).unwrap_or(usize::MAX)))
+    }
+
+    /// The bytes at a place of one of this model's tensors.
+    pub(crate) fn at(&self, place: &Place) -> &[u8] {
+        let shard = self.shards.get(place.shard).map(Storage::bytes).unwrap_or_default();
+        shard.get(place.range.clone()).unwrap_or_default()
     }
 
     /// The bytes of `tensor` to be rearranged, if they are this value's own memory.
     pub(crate) fn own_tensor_bytes(&mut self, tensor: &TensorInfo) -> Option<&mut [u8]> {
-        match &mut self.storage {
-            Storage::Owned(bytes) => bytes.get_mut(Self::tensor_range(tensor)),
+        match self.shards.get_mut(tensor.shard)? {
+            Storage::Owned(bytes) => bytes.get_mut(tensor.place(tensor.bytes as usize).range),
             Storage::Map(_) | Storage::Static(_) => None,
         }
     }
@@ -117,14 +167,9 @@ impl Gguf {
     /// Tells the system that the bytes of `tensor` are not needed any more: they are dropped from this process's
     /// memory, and read again from the file if they are touched. Does nothing for files that are not mapped.
     pub fn release(&self, tensor: &TensorInfo) {
-        if let Storage::Map(map) = &self.storage {
-            map.release(Self::tensor_range(tensor));
+        if let Some(Storage::Map(map)) = self.shards.get(tensor.shard) {
+            map.release(tensor.place(tensor.bytes as usize).range);
         }
-    }
-
-    fn tensor_range(tensor: &TensorInfo) -> std::ops::Range<usize> {
-        let start = usize::try_from(tensor.offset).unwrap_or(usize::MAX);
-        start..start.saturating_add(usize::try_from(tensor.bytes).unwrap_or(usize::MAX))
     }
 
     fn missing(key: &str) -> LlmError {

@@ -12,8 +12,10 @@ use super::value::{ElementType, Value};
 
 /// First bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
-/// The version that is read and written.
+/// The version that is written. Version 2, which differs from it in nothing for little-endian files, is read as well.
 pub const VERSION: u32 = 3;
+/// The oldest version that is read.
+const OLDEST_VERSION: u32 = 2;
 /// Alignment of tensor data when the file states none.
 pub const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -184,7 +186,7 @@ impl<'a> Reader<'a> {
             return Err(self.error(format!("tensor `{name}` has the unknown type {id}")));
         };
         let offset = self.u64("a tensor offset")?;
-        let mut info = TensorInfo { name, shape, tensor_type, offset, bytes: 0 };
+        let mut info = TensorInfo { name, shape, tensor_type, shard: 0, offset, bytes: 0 };
         if !matches!(tensor_type, TensorType::Other(_)) {
             info.bytes = tensor_type.tensor_bytes(info.columns(), info.rows()).ok_or_else(|| {
                 self.error(format!(
@@ -207,11 +209,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, LlmError> {
         return Err(LlmError::Format { offset: 0, problem: "it does not start with `GGUF`".into() });
     }
     let version = reader.u32("the version")?;
-    if version != VERSION {
-        let problem = if version.swap_bytes() == VERSION {
+    let known = OLDEST_VERSION..=VERSION;
+    if !known.contains(&version) {
+        let problem = if known.contains(&version.swap_bytes()) {
             "it is a big-endian file, and only little-endian is supported".into()
         } else {
-            format!("it has version {version}, and only version {VERSION} is supported")
+            format!("it has version {version}, and only {OLDEST_VERSION} to {VERSION} are supported")
         };
         return Err(LlmError::Format { offset: 4, problem });
     }

@@ -1,5 +1,7 @@
 //! Tensor element types and how their blocks are laid out.
 
+use std::ops::Range;
+
 use super::LlmError;
 
 /// Element type of a tensor, with ggml's block layout.
@@ -143,13 +145,28 @@ pub struct TensorInfo {
     pub shape: Vec<u64>,
     /// Element type.
     pub tensor_type: TensorType,
-    /// First byte, from the start of the file.
+    /// The file that it is in: 0, unless the model is split.
+    pub shard: usize,
+    /// First byte, from the start of that file.
     pub offset: u64,
     /// Number of bytes; for [`TensorType::Other`] it is unknown and 0.
     pub bytes: u64,
 }
 
+/// A range of bytes in one of a model's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(super) shard: usize,
+    pub(super) range: Range<usize>,
+}
+
 impl TensorInfo {
+    /// Where its first `bytes` bytes are.
+    pub(crate) fn place(&self, bytes: usize) -> Place {
+        let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        Place { shard: self.shard, range: start..start.saturating_add(bytes) }
+    }
+
     /// Elements of a row.
     pub fn columns(&self) -> u64 {
         self.shape.first().copied().unwrap_or(0)

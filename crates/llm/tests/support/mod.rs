@@ -31,6 +31,11 @@ fn spelling(byte: u8) -> String {
 
 /// A model file of two narrow layers with random weights.
 pub fn model_file() -> Vec<u8> {
+    model_files(1).remove(0)
+}
+
+/// The same model in so many files.
+pub fn model_files(count: usize) -> Vec<Vec<u8>> {
     let (width, feed_forward, heads, head_kv) = (32u64, 48u64, 4u32, 2u32);
     let tokens: Vec<String> = (0..=255)
         .map(spelling)
@@ -78,17 +83,32 @@ pub fn model_file() -> Vec<u8> {
         }
     }
     shapes.push(("output_norm.weight".to_string(), vec![width]));
+    let mut state = 1u32;
+    let tensors = shapes.len();
+    let parts = shapes.chunks(tensors.div_ceil(count)).enumerate();
+    let files = parts.map(|(number, shapes)| {
+        let mut metadata = if number == 0 { metadata.to_vec() } else { Vec::new() };
+        if count > 1 {
+            let split = [("split.no", number), ("split.count", count), ("split.tensors.count", tensors)];
+            metadata.extend(split.map(|(key, value)| (key.to_string(), MetadataValue::U32(value as u32))));
+        }
+        write(&metadata, shapes, &mut state)
+    });
+    files.collect()
+}
+
+/// A file of tensors with random weights.
+fn write(metadata: &[(String, MetadataValue)], shapes: &[(String, Vec<u64>)], state: &mut u32) -> Vec<u8> {
     let specifications =
         shapes.iter().map(|(name, shape)| TensorSpecification::new(name, shape, TensorType::F32)).collect();
-    let mut writer = GgufWriter::new(Vec::new(), &metadata, specifications).unwrap();
-    let mut state = 1u32;
+    let mut writer = GgufWriter::new(Vec::new(), metadata, specifications).unwrap();
     while let Some(tensor) = writer.next_tensor() {
         let count: u64 = tensor.shape.iter().product();
         let norm = tensor.shape.len() == 1;
         let values: Vec<u8> = (0..count)
             .flat_map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let uniform = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+                *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let uniform = (*state >> 8) as f32 / (1 << 24) as f32 - 0.5;
                 (if norm { 1.0 } else { uniform }).to_le_bytes()
             })
             .collect();
