@@ -30,12 +30,15 @@ pub enum Preset {
 }
 
 /// Types that a tiny preset's name may end in.
-const TINY_TYPES: [(&str, TensorType); 9] = [
+const TINY_TYPES: [(&str, TensorType); 12] = [
     ("f32", TensorType::F32),
     ("f16", TensorType::F16),
     ("bf16", TensorType::Bf16),
     ("q8_0", TensorType::Q8_0),
     ("q6_k", TensorType::Q6K),
+    ("q5_0", TensorType::Q5_0),
+    ("q3_k", TensorType::Q3K),
+    ("iq4_nl", TensorType::Iq4Nl),
     ("q4_0", TensorType::Q4_0),
     ("tq2_0", TensorType::Tq2_0),
     ("tq1_0", TensorType::Tq1_0),
@@ -81,7 +84,11 @@ impl Preset {
             epsilon: 1e-5,
             weights,
             embeddings: match weights {
-                TensorType::F32 | TensorType::Q6K => weights,
+                TensorType::F32
+                | TensorType::Q6K
+                | TensorType::Q5_0
+                | TensorType::Q3K
+                | TensorType::Iq4Nl => weights,
                 _ => TensorType::F16,
             },
             tied: architecture != "llama",

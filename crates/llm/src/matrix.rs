@@ -121,6 +121,23 @@ impl Matrix {
                 let row_bytes = columns / 256 * formats::Q6K_BYTES;
                 Data::Q6(pack(row_bytes, blocks * Q6_BLOCK_BYTES, false, &q6_group)?)
             }
+            // Their codes and scales fit those of larger types, which have the kernels.
+            TensorType::Q3K => {
+                let row_bytes = columns / 256 * formats::Q3K_BYTES;
+                Data::Q6(pack(row_bytes, blocks * Q6_BLOCK_BYTES, false, &q3_group)?)
+            }
+            TensorType::Q5_0 => {
+                let group = |rows: &[&[u8]], group: &mut [u8]| {
+                    widened_group(formats::Q5_BYTES, formats::q5_codes, rows, group);
+                };
+                Data::Q8(pack(blocks * formats::Q5_BYTES, blocks * Q8_BLOCK_BYTES, false, &group)?)
+            }
+            TensorType::Iq4Nl => {
+                let group = |rows: &[&[u8]], group: &mut [u8]| {
+                    widened_group(formats::IQ4_BYTES, formats::iq4_codes, rows, group);
+                };
+                Data::Q8(pack(blocks * formats::IQ4_BYTES, blocks * Q8_BLOCK_BYTES, false, &group)?)
+            }
             TensorType::Tq2_0 | TensorType::Tq1_0 => {
                 let kind = info.tensor_type;
                 let block_bytes = if kind == TensorType::Tq2_0 { 66 } else { 54 };
@@ -212,7 +229,7 @@ impl Matrix {
 pub(crate) fn unsupported_type(info: &TensorInfo) -> LlmError {
     LlmError::Unsupported(format!(
         "the tensor `{}` has the type {}, which is not supported; use a file of the model in F32, F16, BF16, Q8_0, \
-         Q6_K, Q4_0, TQ2_0, TQ1_0 or I2_S",
+         Q6_K, Q5_0, Q4_0, IQ4_NL, Q3_K, TQ2_0, TQ1_0 or I2_S",
         info.name,
         info.tensor_type.name()
     ))
@@ -291,16 +308,60 @@ fn q8_group(rows: &[&[u8]], group: &mut [u8]) {
     quads_group(Q8_SOURCE_BYTES, Q8_BLOCK_BYTES, rows, group);
 }
 
+/// Blocks of 32 that start with their scale and whose codes fit 8 bits, as if they were of Q8_0.
+fn widened_group(
+    source_bytes: usize,
+    unpack: fn(&[u8], &mut [i8; formats::QUANTIZED_BLOCK]),
+    rows: &[&[u8]],
+    group: &mut [u8],
+) {
+    let mut codes = [0; formats::QUANTIZED_BLOCK];
+    let mut widened = |row: &&[u8]| {
+        let mut bytes = Vec::with_capacity(row.len() / source_bytes * Q8_SOURCE_BYTES);
+        for block in row.chunks_exact(source_bytes) {
+            unpack(block, &mut codes);
+            bytes.extend_from_slice(&block[..2]);
+            bytes.extend(codes.iter().map(|code| *code as u8));
+        }
+        bytes
+    };
+    let rows: Vec<Vec<u8>> = rows.iter().map(&mut widened).collect();
+    let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+    q8_group(&rows, group);
+}
+
 fn q6_group(rows: &[&[u8]], group: &mut [u8]) {
+    let unpack = |block: &[u8], codes: &mut [i8; 256]| {
+        formats::q6k_codes(block, codes);
+        std::array::from_fn(|part| block[192 + part] as i8)
+    };
+    scaled_group(formats::Q6K_BYTES, unpack, rows, group);
+}
+
+fn q3_group(rows: &[&[u8]], group: &mut [u8]) {
+    let unpack = |block: &[u8], codes: &mut [i8; 256]| {
+        formats::q3k_codes(block, codes);
+        formats::q3k_scales(block)
+    };
+    scaled_group(formats::Q3K_BYTES, unpack, rows, group);
+}
+
+/// Blocks of 256 that end with their scale and have one for each 16 codes beside.
+fn scaled_group(
+    source_bytes: usize,
+    unpack: impl Fn(&[u8], &mut [i8; 256]) -> [i8; 16],
+    rows: &[&[u8]],
+    group: &mut [u8],
+) {
     let mut codes = [0i8; 256];
     for (row, bytes) in rows.iter().enumerate() {
         let blocks = group.chunks_exact_mut(8 * Q6_BLOCK_BYTES);
-        for (source, blocks) in bytes.chunks_exact(formats::Q6K_BYTES).zip(blocks) {
-            formats::q6k_codes(source, &mut codes);
+        for (source, blocks) in bytes.chunks_exact(source_bytes).zip(blocks) {
+            let scales = unpack(source, &mut codes);
             for (number, block) in blocks.chunks_exact_mut(Q6_BLOCK_BYTES).enumerate() {
-                block[2 * row..2 * row + 2].copy_from_slice(&source[208..]);
+                block[2 * row..2 * row + 2].copy_from_slice(&source[source_bytes - 2..]);
                 for part in 0..2 {
-                    block[(1 + part) * SCALE_BYTES + 2 * row..][..2].fill(source[192 + 2 * number + part]);
+                    block[(1 + part) * SCALE_BYTES + 2 * row..][..2].fill(scales[2 * number + part] as u8);
                 }
                 let quads = codes[number * 32..][..32].chunks_exact(4);
                 for (quad, vector) in quads.zip(block[3 * SCALE_BYTES..].chunks_exact_mut(32)) {
@@ -452,7 +513,15 @@ mod tests {
 
     #[test]
     fn a_matrix_whose_rows_could_not_be_had_back_stays_if_they_are_needed() {
-        for kind in [TensorType::Tq2_0, TensorType::I2S, TensorType::Q6K, TensorType::Tq1_0] {
+        for kind in [
+            TensorType::Tq2_0,
+            TensorType::I2S,
+            TensorType::Q6K,
+            TensorType::Q3K,
+            TensorType::Q5_0,
+            TensorType::Iq4Nl,
+            TensorType::Tq1_0,
+        ] {
             let (bytes, gguf, matrix) = load(kind, true);
             assert_eq!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?}");
             assert!(!matrix.row_bytes(&gguf, 0, &mut Vec::new()));
@@ -460,6 +529,41 @@ mod tests {
         for kind in [TensorType::Tq2_0, TensorType::I2S] {
             let (bytes, gguf, _) = load(kind, false);
             assert_ne!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?} was repacked in place");
+        }
+    }
+
+    #[test]
+    fn a_product_is_that_of_the_decoded_rows() {
+        for kind in [
+            TensorType::Q4_0,
+            TensorType::Q5_0,
+            TensorType::Iq4Nl,
+            TensorType::Q8_0,
+            TensorType::Q3K,
+            TensorType::Q6K,
+            TensorType::Tq1_0,
+            TensorType::Tq2_0,
+        ] {
+            let (bytes, gguf, matrix) = load(kind, true);
+            let x: Vec<f32> = (0..512).map(|column| ((column * 29) % 53) as f32 / 26.0 - 1.0).collect();
+            let mut out = vec![0.0; 24];
+            let pool = ThreadPool::new(1);
+            for kernels in [Kernels::scalar(), Kernels::detect()] {
+                let machine = Machine { kernels, pool: &pool, file: &gguf };
+                multiply(machine, &x, &mut [(&matrix, &mut out)]);
+                for (row, (bytes, found)) in bytes.chunks_exact(bytes.len() / 24).zip(&out).enumerate() {
+                    let mut decoded = vec![0.0; 512];
+                    formats::decode_row(kind, bytes, 1.0, &mut decoded);
+                    let products = || decoded.iter().zip(&x).map(|(weight, x)| f64::from(weight * x));
+                    let (expected, size): (f64, f64) =
+                        (products().sum(), products().map(|product| product * product).sum::<f64>().sqrt());
+                    // The rounding of the activations to 8 bits.
+                    assert!(
+                        (f64::from(*found) - expected).abs() < 0.03 * size + 1e-3,
+                        "{kind:?}, row {row}: {found} {expected}"
+                    );
+                }
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ struct Golden {
 ///
 /// The numpy transformer multiplies dequantized weights in double precision and rounds keys and values to f16; for
 /// ternary BitNet models it quantizes activations as the architecture defines, so these and the float types agree to
-/// the rounding of f32. For Q8_0, Q6_K, Q4_0, and ternary matrices in `llama` models, it does not round activations to
+/// the rounding of f32. For other quantized types, and ternary matrices in `llama` models, it does not round activations to
 /// 8 bits, which moves each of the fourteen products by about half a percent. llama.cpp rounds them as well, in
 /// blocks of its own, and for F16 and BF16 matrices to those types; its attention differs by an f16 rounding.
 fn tolerance(preset: Preset, implementation: &str) -> f64 {
@@ -44,8 +44,16 @@ fn tolerance(preset: Preset, implementation: &str) -> f64 {
     match (kind, implementation) {
         (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S, "numpy") if !llama => 0.001,
         (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S, _) => 0.04,
-        (TensorType::Q6K, "llama.cpp") => 0.04,
-        (TensorType::Q8_0 | TensorType::Q6K | TensorType::Q4_0, _) => 0.03,
+        (TensorType::Q6K | TensorType::Q3K, "llama.cpp") => 0.04,
+        (
+            TensorType::Q8_0
+            | TensorType::Q6K
+            | TensorType::Q5_0
+            | TensorType::Q4_0
+            | TensorType::Iq4Nl
+            | TensorType::Q3K,
+            _,
+        ) => 0.03,
         (_, "numpy") => 0.0002,
         (TensorType::Bf16, _) => 0.01,
         _ => 0.002,

@@ -7,12 +7,15 @@ use glasshouse_llm::gguf::{Gguf, TensorType};
 use glasshouse_llm::{Kernels, LlmError, Model};
 use proptest::prelude::*;
 
-const ALL_TYPES: [TensorType; 9] = [
+const ALL_TYPES: [TensorType; 12] = [
     TensorType::F32,
     TensorType::F16,
     TensorType::Bf16,
     TensorType::Q8_0,
     TensorType::Q6K,
+    TensorType::Q5_0,
+    TensorType::Q3K,
+    TensorType::Iq4Nl,
     TensorType::Q4_0,
     TensorType::Tq2_0,
     TensorType::Tq1_0,

@@ -20,6 +20,14 @@ pub enum TensorType {
     /// 256 weights of 6 bits: 128 bytes of low nibbles, 64 bytes of upper bits, 16 × i8 scales of 16 weights each,
     /// f16 scale of the scales; value `code - 32`.
     Q6K,
+    /// 32 weights of 5 bits: f16 scale, 4 bytes of upper bits, 16 bytes of nibbles (low: 0–15, high: 16–31), value
+    /// `code - 16`.
+    Q5_0,
+    /// 256 weights of 3 bits: 32 bytes of upper bits, 64 bytes of 2-bit codes, 12 bytes of sixteen 6-bit scales of 16
+    /// weights each, f16 scale of the scales; value `code - 4`, scale `code - 32`.
+    Q3K,
+    /// 32 weights: f16 scale, 16 bytes of nibbles (low: 0–15, high: 16–31) that number the values of a fixed table.
+    Iq4Nl,
     /// 256 ternary weights: 64 bytes of 2-bit codes, f16 scale.
     Tq2_0,
     /// 256 ternary weights: 52 bytes of base-3 codes, f16 scale.
@@ -44,8 +52,11 @@ impl TensorType {
             0 => Self::F32,
             1 => Self::F16,
             2 => Self::Q4_0,
+            6 => Self::Q5_0,
             8 => Self::Q8_0,
+            11 => Self::Q3K,
             14 => Self::Q6K,
+            20 => Self::Iq4Nl,
             30 => Self::Bf16,
             34 => Self::Tq1_0,
             35 => Self::Tq2_0,
@@ -62,7 +73,10 @@ impl TensorType {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q8_0 => 8,
+            Self::Q5_0 => 6,
+            Self::Q3K => 11,
             Self::Q6K => 14,
+            Self::Iq4Nl => 20,
             Self::Bf16 => 30,
             Self::Tq1_0 => 34,
             Self::Tq2_0 => 35,
@@ -80,19 +94,19 @@ impl TensorType {
             Self::Q8_0 => "Q8_0".into(),
             Self::Q4_0 => "Q4_0".into(),
             Self::Q6K => "Q6_K".into(),
+            Self::Q5_0 => "Q5_0".into(),
+            Self::Q3K => "Q3_K".into(),
+            Self::Iq4Nl => "IQ4_NL".into(),
             Self::Tq2_0 => "TQ2_0".into(),
             Self::Tq1_0 => "TQ1_0".into(),
             Self::I2S => "I2_S".into(),
             Self::Other(id) => {
-                const NAMES: [(u32, &str); 10] = [
+                const NAMES: [(u32, &str); 7] = [
                     (3, "Q4_1"),
-                    (6, "Q5_0"),
                     (7, "Q5_1"),
                     (10, "Q2_K"),
-                    (11, "Q3_K"),
                     (12, "Q4_K"),
                     (13, "Q5_K"),
-                    (20, "IQ4_NL"),
                     (23, "IQ4_XS"),
                     (39, "MXFP4"),
                 ];
@@ -112,6 +126,9 @@ impl TensorType {
             Self::Q8_0 => (32, 34),
             Self::Q4_0 => (32, 18),
             Self::Q6K => (256, 210),
+            Self::Q5_0 => (32, 22),
+            Self::Q3K => (256, 110),
+            Self::Iq4Nl => (32, 18),
             Self::Tq2_0 => (256, 66),
             Self::Tq1_0 => (256, 54),
             Self::I2S => (128, 32),
