@@ -4,7 +4,10 @@ mod support;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use glasshouse_llm::{Kernels, LlmError, Model, fingerprint, gguf::Gguf};
+use glasshouse_llm::{
+    Kernels, LlmError, Model, fingerprint,
+    gguf::{Gguf, GgufWriter, MetadataValue, TensorSpecification, TensorType},
+};
 use support::{model_file, model_files};
 use tempfile::TempDir;
 
@@ -44,6 +47,25 @@ fn a_model_computes_the_same_in_any_number_of_files_and_whichever_is_named() {
             assert_eq!(hash(gguf), expected, "{}", path.display());
         }
         assert_eq!(hash(Gguf::from_shards(files).unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_model_that_was_joined_into_one_file_is_one_file() {
+    // As llama.cpp's own program leaves it, whatever its name.
+    for count in [0, 1] {
+        let mut writer = GgufWriter::new(
+            Vec::new(),
+            &[("split.count".to_owned(), MetadataValue::U32(count))],
+            vec![TensorSpecification::new("a", &[4], TensorType::F32)],
+        )
+        .unwrap();
+        writer.tensor([[0; 16]]).unwrap();
+        let file = writer.finish().unwrap();
+        let (_directory, paths) = directory(std::slice::from_ref(&file));
+        for gguf in [Gguf::open(&paths[0]), Gguf::from_vec(file.clone()), Gguf::from_shards(vec![file])] {
+            assert_eq!(gguf.unwrap().shards().count(), 1);
+        }
     }
 }
 

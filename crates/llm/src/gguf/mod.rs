@@ -107,7 +107,7 @@ impl Gguf {
 
     /// Whether this is one of several files, and the others are missing.
     pub(crate) fn is_shard(&self) -> Result<bool, LlmError> {
-        Ok(self.get_u32(split::COUNT)?.is_some_and(|count| count as usize != self.shards.len()))
+        Ok(split::count(self)? > self.shards.len())
     }
 
     /// All bytes of the file; of a split model, of the first one.

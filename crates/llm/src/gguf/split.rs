@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Gguf, LlmError};
 
 /// How many files there are, and which of them this is, from 0 on.
-pub(super) const COUNT: &str = "split.count";
+const COUNT: &str = "split.count";
 const NUMBER: &str = "split.no";
 /// Tensors in all files together.
 const TENSORS: &str = "split.tensors.count";
@@ -14,9 +14,14 @@ const TENSORS: &str = "split.tensors.count";
 /// Digits of a number in the name of a file.
 const DIGITS: usize = 5;
 
+/// How many files the model of a file has. Programs that join a split model into one file leave the key there, with 0.
+pub(super) fn count(shard: &Gguf) -> Result<usize, LlmError> {
+    Ok(shard.get_u32(COUNT)?.unwrap_or(0).max(1) as usize)
+}
+
 /// Opens the other files of a split model beside the one at `path`, which is open already.
 pub(super) fn open(path: &Path, opened: Gguf) -> Result<Gguf, LlmError> {
-    let count = opened.u32(COUNT)? as usize;
+    let count = count(&opened)?;
     let own = opened.u32(NUMBER)? as usize;
     let problem = |problem: String| Err(LlmError::Shard { path: path.to_owned(), problem });
     let Some((prefix, number, of)) = parts(path) else {
@@ -55,17 +60,17 @@ fn parts(path: &Path) -> Option<(String, usize, usize)> {
 
 /// Makes one model of its files, which are in order.
 pub(super) fn join(shards: Vec<Gguf>) -> Result<Gguf, LlmError> {
-    let count = shards.len();
+    let files = shards.len();
     let mut shards = shards.into_iter();
     let Some(mut model) = shards.next() else {
         return Err(LlmError::Format { offset: 0, problem: "there is no file".into() });
     };
-    if count == 1 && model.get_u32(COUNT)?.is_none() {
+    if files == 1 && count(&model)? == 1 {
         return Ok(model);
     }
-    check(&model, 0, count)?;
+    check(&model, 0, files)?;
     for (number, shard) in shards.enumerate().map(|(number, shard)| (number + 1, shard)) {
-        check(&shard, number, count)?;
+        check(&shard, number, files)?;
         for mut tensor in shard.tensors {
             tensor.shard = number;
             if model.index.insert(tensor.name.clone(), model.tensors.len()).is_some() {
@@ -84,9 +89,9 @@ pub(super) fn join(shards: Vec<Gguf>) -> Result<Gguf, LlmError> {
     }
 }
 
-fn check(shard: &Gguf, number: usize, count: usize) -> Result<(), LlmError> {
-    let (own, of) = (shard.u32(NUMBER)? as usize, shard.u32(COUNT)? as usize);
-    if (own, of) == (number, count) {
+fn check(shard: &Gguf, number: usize, files: usize) -> Result<(), LlmError> {
+    let (own, of) = (shard.u32(NUMBER)? as usize, count(shard)?);
+    if (own, of) == (number, files) {
         return Ok(());
     }
     Err(misfit(number, format!("it says that it is number {} of {of} files", own + 1)))
