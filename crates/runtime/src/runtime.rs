@@ -157,9 +157,7 @@ impl Runtime {
             memory,
             stop: Arc::new(AtomicBool::new(false)),
         };
-        // As a replay will read it from the log: what is written as text may be read with another last bit.
-        let mut guard =
-            options.guard.map(|guard| trace::read_guard(&trace::guard_text(&guard)?)).transpose()?;
+        let mut guard = options.guard;
         if let (Some(guard), None) = (&mut guard, &options.agent) {
             // The default agent's model cannot answer without saying so. Its thoughts and calls state nothing.
             guard.facts_behind.get_or_insert_with(|| ANSWER.to_owned());

@@ -37,11 +37,7 @@ pub(crate) fn guard_text(guard: &GuardConfig) -> Result<String, RuntimeError> {
 /// The guard that a header tells of, if it tells of one.
 pub(crate) fn guard_of(header: &TraceHeader) -> Result<Option<GuardConfig>, RuntimeError> {
     let text = header.extra.iter().find(|(name, _)| name == GUARD);
-    text.map(|(_, text)| read_guard(text)).transpose()
-}
-
-pub(crate) fn read_guard(text: &str) -> Result<GuardConfig, RuntimeError> {
-    serde_json::from_str(text).map_err(|_| RuntimeError::RecordedGuard)
+    text.map(|(_, text)| serde_json::from_str(text).map_err(|_| RuntimeError::RecordedGuard)).transpose()
 }
 
 /// Keeps no log.
@@ -88,5 +84,24 @@ impl<W: Write> Recorder for TraceFile<W> {
     fn finish(&mut self) -> Result<(), RuntimeError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         writer.finish().and_then(|mut output| output.flush()).map_err(RuntimeError::TraceWrite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_is_read_from_a_log_to_the_last_bit() {
+        let mut state = 1_u64;
+        for _ in 0..10_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut guard = GuardConfig::default();
+            guard.limits.hard_limit = (state >> 11) as f64 / (1_u64 << 53) as f64;
+            let extra = vec![(GUARD.to_owned(), guard_text(&guard).unwrap())];
+            let header = TraceHeader { extra, ..TraceHeader::default() };
+            assert_eq!(guard_of(&header).unwrap(), Some(guard));
+        }
+        assert_eq!(guard_of(&TraceHeader::default()).unwrap(), None);
     }
 }

@@ -22,9 +22,9 @@
 //! ```
 //!
 //! The fuel is tested, `if fuel < 0 { call gh_hooks[0] }`, behind the charges of a function's entry, at the head of each
-//! loop, and before an operator that is charged by its size; an entry that counts its frame tests `gh_stack`, too; hosts test them in each device call and
-//! when a step ends. These are the *checkpoints*: the host's hook adds fuel and returns, or stops the step (`budget`).
-//! That is enough: a step whose fuel is used up passes no loop head, no entry and no device any more, so all it can
+//! loop, and before an operator that is charged by its size; an entry that counts its frame tests `gh_stack`, too. Hosts
+//! test them in each device call and when a step ends. These are the *checkpoints*: the host's hook adds fuel and returns,
+//! or stops the step (`budget`). That is enough: a step whose fuel is used up passes no loop head, no entry and no device any more, so all it can
 //! still do is to run forwards through the functions that are active. Every operator of those is in the frame that is
 //! counted for them, hence there are at most [`STACK_BYTES`](crate::abi::STACK_BYTES), each of them possibly a call of a
 //! function with at most `SMALL_LEAF` operators, whose entry is not tested. And nothing of it can be seen: the report of

@@ -95,6 +95,17 @@ mod tests {
     }
 
     #[test]
+    fn scores_are_read_to_the_last_bit() {
+        // What is compared with a limit must be what was written, not a neighbour of it.
+        let mut state = 1_u64;
+        for _ in 0..10_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let written = (state >> 11) as f64 / (1_u64 << 53) as f64;
+            assert_eq!(score(&format!(r#"{{"score":{written}}}"#)), Some(written));
+        }
+    }
+
+    #[test]
     fn texts_stay_as_they_are() {
         for text in ["NaN", "-Infinity", "a \\\" NaN \\\\", "\\\\", "é NaN"] {
             let line = format!(r#"{{"token":"{text}","score":NaN}}"#);
