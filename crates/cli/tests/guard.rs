@@ -1,30 +1,12 @@
 //! `glasshouse guard` and `glasshouse ask --guard` from outside.
 
-use std::{
-    fs,
-    io::Write,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+mod support;
+
+use std::{fs, process::Output};
 
 use serde_json::Value;
+use support::glasshouse;
 use tempfile::TempDir;
-
-fn glasshouse(directory: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_glasshouse"))
-        .current_dir(directory)
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .env("GLASSHOUSE_CACHE", "off")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its files reads no input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
 
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().unwrap();

@@ -1,28 +1,17 @@
 //! `glasshouse model` from outside: what a model computes, its tokens, its speed.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+mod support;
+
+use std::{env, process::Output};
 
 use serde_json::Value;
+use support::glasshouse;
 
 /// The fingerprint of the built-in model.
 const POCKET: &str = "f348c708cc9a50423726c726be2e6abe9282be1ffbda03c3d960a8420b48e6c5";
 
 fn model(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_glasshouse"))
-        .arg("model")
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that has its text reads no input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    glasshouse(&env::temp_dir(), &[&["model"], arguments].concat(), input)
 }
 
 fn printed(arguments: &[&str], input: &str) -> String {
