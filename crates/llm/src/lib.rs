@@ -14,6 +14,7 @@
 //! Invariant: the logits of a model are the same bits for any thread count, any chunking of the prompt and any
 //! instruction set; the scalar kernels are the definition and every other kernel is tested against them.
 
+mod attention;
 pub mod bench;
 mod cache;
 mod config;

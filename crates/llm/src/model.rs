@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use crate::LlmError;
+use crate::attention::Attention;
 use crate::cache::KvCache;
 use crate::config::{Activation, Config};
 use crate::gguf::Gguf;
-use crate::host::Half;
 use crate::kernels::Kernels;
 use crate::matrix::{Machine, multiply};
 use crate::rope::Rope;
-use crate::threads::{SharedSlice, ThreadPool};
+use crate::threads::ThreadPool;
 use crate::weights::{Layer, Weights};
 
 /// Tokens that pass through the layers together: enough to read weights once for many, few enough that their
 /// activations stay in the cache. Chunking changes no bit of the logits.
 const BATCH_TOKENS: usize = 64;
-/// Multiply-accumulates of attention below which waking threads costs more than it saves.
-const SMALLEST_PARALLEL_ATTENTION: u64 = 1 << 19;
 
 /// A loaded model. Shared by all sessions; a session's state is its [`KvCache`].
 pub struct Model {
@@ -216,7 +214,8 @@ impl Model {
         self.kernels.to_half(&state.key, &mut cache.keys[number][start * key_value..]);
         self.kernels.to_half(&state.value, &mut cache.values[number][start * key_value..]);
 
-        self.attend(&cache.keys[number], &cache.values[number], start, &state.query, &mut state.attention);
+        let (keys, values) = (&cache.keys[number], &cache.values[number]);
+        self.attention().attend(machine, keys, values, start, &state.query, &mut state.attention);
 
         let attended = match &layer.attention_sub_norm {
             Some(weight) => {
@@ -230,38 +229,18 @@ impl Model {
         self.kernels.add(&mut state.x, &state.hidden);
     }
 
-    /// Causal grouped-query attention of `query` (`[T × Q]`, at positions from `start` on) into `out` (`[T × Q]`).
-    fn attend(&self, keys: &[Half], values: &[Half], start: usize, query: &[f32], out: &mut [f32]) {
-        let (head_length, stride) = (self.config.head_length, self.config.key_value_length());
-        let query_length = self.config.query_length();
-        let tokens = query.len() / query_length;
-        let heads_per_key = self.config.head_count / self.config.head_count_kv;
+    /// Grouped-query attention over all tokens so far.
+    fn attention(&self) -> Attention {
+        let Config { head_count, head_count_kv, head_length, .. } = self.config;
         let scale = 1.0 / (head_length as f32).sqrt();
-        let shared = SharedSlice::new(out);
-        let attend_head = |head: usize| {
-            let offset = head / heads_per_key * head_length;
-            let mut scores = vec![0.0; start + tokens];
-            for token in 0..tokens {
-                let scores = &mut scores[..start + token + 1];
-                let at = token * query_length + head * head_length;
-                self.kernels.attention_scores(
-                    &query[at..][..head_length],
-                    &keys[offset..],
-                    stride,
-                    scale,
-                    scores,
-                );
-                self.kernels.softmax(scores);
-                // SAFETY: each head and token has a range of its own.
-                let out = unsafe { shared.range(at, head_length) };
-                self.kernels.attention_values(scores, &values[offset..], stride, out);
-            }
-        };
-        let work = (start + tokens) as u64 * tokens as u64 * query_length as u64 * 2;
-        if work < SMALLEST_PARALLEL_ATTENTION {
-            (0..self.config.head_count).for_each(attend_head);
-        } else {
-            self.pool.run(self.config.head_count, &attend_head);
+        Attention {
+            head_count,
+            head_count_kv,
+            head_length,
+            scale,
+            window: None,
+            soft_cap: None,
+            causal: true,
         }
     }
 

@@ -303,7 +303,8 @@ fn elementwise(numbers: &mut Numbers) -> Result<(), String> {
     };
     in_place("silu_multiply", Kernels::silu_multiply)?;
     in_place("squared_relu_multiply", Kernels::squared_relu_multiply)?;
-    in_place("add", Kernels::add)
+    in_place("add", Kernels::add)?;
+    in_place("soft_cap", |kernels, x, _| kernels.soft_cap(x, 1.5))
 }
 
 fn quantization(numbers: &mut Numbers) -> Result<(), String> {

@@ -72,6 +72,31 @@ pub(crate) fn exp(x: f32) -> f32 {
     fraction * f32::from_bits(power)
 }
 
+/// The hyperbolic tangent, to about two units in the last place (Cephes `tanhf`).
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    /// Below, `1 - 2 / (e²ˣ + 1)` would lose digits.
+    const SMALL: f32 = 0.625;
+    let magnitude = x.abs();
+    let large = 1.0 - 2.0 / (exp(magnitude + magnitude) + 1.0);
+    let square = x * x;
+    let mut p = -5.704_988_7e-3;
+    p = p * square + 2.063_909e-2;
+    p = p * square - 5.373_971_6e-2;
+    p = p * square + 1.333_144_2e-1;
+    p = p * square - 3.333_328e-1;
+    let small = p * square * x + x;
+    if magnitude < SMALL { small } else { large.copysign(x) }
+}
+
+/// Bends `x` smoothly to within ±`cap`: `x[i] = cap · tanh(x[i] / cap)`.
+#[inline(always)]
+pub(crate) fn soft_cap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = cap * tanh(*x / cap);
+    }
+}
+
 /// SwiGLU: `gate[i] = silu(gate[i]) · up[i]`.
 #[inline(always)]
 pub(crate) fn silu_multiply(gate: &mut [f32], up: &[f32]) {
@@ -222,6 +247,19 @@ mod tests {
             let relative = (f64::from(exp(x)) - exact).abs() / exact;
             assert!(relative < 3e-7, "exp({x}) is off by {relative}");
         }
+    }
+
+    #[test]
+    fn tanh_is_close_to_the_exact_value() {
+        for step in -20_000..=20_000 {
+            let x = step as f32 / 1000.0;
+            let exact = libm::tanh(f64::from(x));
+            let difference = (f64::from(tanh(x)) - exact).abs();
+            assert!(difference <= 3e-7 * exact.abs(), "tanh({x}) is off by {difference}");
+        }
+        assert_eq!([f32::INFINITY, f32::NEG_INFINITY, -0.0].map(tanh), [1.0, -1.0, -0.0]);
+        assert!(tanh(f32::NAN).is_nan());
+        assert_eq!(tanh(1e-30), 1e-30);
     }
 
     #[test]

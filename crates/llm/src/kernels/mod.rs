@@ -223,6 +223,11 @@ impl Kernels {
         dispatch!(self, rms_norm(x, weight, epsilon, out));
     }
 
+    /// `x = cap · tanh(x / cap)`.
+    pub(crate) fn soft_cap(self, x: &mut [f32], cap: f32) {
+        dispatch!(self, soft_cap(x, cap));
+    }
+
     /// Scores to probabilities, in place.
     pub(crate) fn softmax(self, scores: &mut [f32]) {
         dispatch!(self, softmax(scores));

@@ -495,6 +495,7 @@ macro_rules! shared {
 
 shared! {
     rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]);
+    soft_cap(x: &mut [f32], cap: f32);
     softmax(scores: &mut [f32]);
     distribution(x: &[f32]) -> [f32; 3];
     silu_multiply(gate: &mut [f32], up: &[f32]);

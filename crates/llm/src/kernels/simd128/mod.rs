@@ -22,7 +22,7 @@ mod float;
 use std::arch::wasm32::*;
 
 pub(crate) use super::elementwise::{
-    add, distribution, quantize_blocks, quantize_token, rms_norm, silu_multiply, softmax,
+    add, distribution, quantize_blocks, quantize_token, rms_norm, silu_multiply, soft_cap, softmax,
     squared_relu_multiply,
 };
 pub(crate) use super::scalar::to_half;
