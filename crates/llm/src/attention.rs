@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::host::Half;
+use crate::cache::KvCache;
 use crate::matrix::Machine;
 use crate::threads::SharedSlice;
 
@@ -39,20 +39,36 @@ impl Attention {
         start..end
     }
 
-    /// Attention of `query` (`[T × Q]`, the tokens at positions from `start` on) over the keys and values of a sequence that
-    /// ends with them (`[length × K]`), into `out` (`[T × Q]`).
+    /// Attention of `query` (`[T × Q]`, the tokens of all `parts` in their order) in one layer, into `out` (`[T × Q]`).
     pub fn attend(
         &self,
         machine: Machine<'_>,
-        keys: &[Half],
-        values: &[Half],
-        start: usize,
+        layer: usize,
+        parts: &[Part<'_>],
         query: &[f32],
         out: &mut [f32],
     ) {
+        let query_length = self.head_count * self.head_length;
+        let mut next = 0;
+        for part in parts {
+            let rows = next..next + part.tokens * query_length;
+            self.attend_part(machine, layer, part, &query[rows.clone()], &mut out[rows.clone()]);
+            next = rows.end;
+        }
+    }
+
+    fn attend_part(
+        &self,
+        machine: Machine<'_>,
+        layer: usize,
+        part: &Part<'_>,
+        query: &[f32],
+        out: &mut [f32],
+    ) {
+        let Part { cache, start, tokens } = *part;
+        let (keys, values) = (&cache.keys[layer], &cache.values[layer]);
         let (head_length, stride) = (self.head_length, self.head_count_kv * self.head_length);
         let query_length = self.head_count * head_length;
-        let tokens = query.len() / query_length;
         let length = start + tokens;
         let heads_per_key = self.head_count / self.head_count_kv;
         let shared = SharedSlice::new(out);
@@ -84,11 +100,23 @@ impl Attention {
     }
 }
 
+/// Tokens of one sequence among those of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    /// Keys and values up to the last of them.
+    pub cache: &'a KvCache,
+    /// The position of the first.
+    pub start: usize,
+    /// How many.
+    pub tokens: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Kernels;
     use crate::gguf::{Gguf, GgufWriter};
+    use crate::host::Half;
     use crate::threads::ThreadPool;
 
     const LENGTH: usize = 9;
@@ -96,15 +124,18 @@ mod tests {
     /// Attention of two heads, whose keys and values are one head's, over the last tokens of nine.
     fn attend(attention: &Attention, tokens: usize) -> Vec<f32> {
         let number = |index: usize| ((index * 37 + 11) % 29) as f32 / 7.0 - 2.0;
-        let halves = |first: usize| (0..LENGTH * 4).map(|index| Half::round(number(first + index))).collect();
-        let (keys, values): (Vec<Half>, Vec<Half>) = (halves(0), halves(100));
+        let numbers = |first: usize| -> Vec<f32> { (first..first + LENGTH * 4).map(number).collect() };
+        let mut cache = KvCache::new(1, 4, LENGTH);
+        cache.extend(LENGTH);
+        cache.write(Kernels::detect(), 0, 0, &numbers(0), &numbers(100));
         let query: Vec<f32> = (0..LENGTH * 8).map(number).collect();
         let file =
             Gguf::from_vec(GgufWriter::new(Vec::new(), &[], vec![]).unwrap().finish().unwrap()).unwrap();
         let machine = Machine { kernels: Kernels::detect(), pool: &ThreadPool::new(1), file: &file };
         let mut out = vec![0.0; tokens * 8];
         let start = LENGTH - tokens;
-        attention.attend(machine, &keys, &values, start, &query[start * 8..], &mut out);
+        let part = Part { cache: &cache, start, tokens };
+        attention.attend(machine, 0, &[part], &query[start * 8..], &mut out);
         out
     }
 

@@ -1,5 +1,6 @@
 //! The KV cache: what attention needs of the tokens so far.
 
+use crate::Kernels;
 use crate::host::Half;
 
 /// Keys and values of a sequence, in half precision, as most engines keep them. Grows with the sequence.
@@ -48,6 +49,19 @@ impl KvCache {
     /// Whether it was made for this shape.
     pub(crate) fn fits(&self, layers: usize, width: usize) -> bool {
         self.keys.len() == layers && self.width == width
+    }
+
+    /// Puts the keys and values (`[tokens × width]`) of tokens at positions from `start` on into a layer.
+    pub(crate) fn write(
+        &mut self,
+        kernels: Kernels,
+        layer: usize,
+        start: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) {
+        kernels.to_half(keys, &mut self.keys[layer][start * self.width..]);
+        kernels.to_half(values, &mut self.values[layer][start * self.width..]);
     }
 
     /// Makes room for `tokens` more tokens in every layer and counts them; their contents are zero until written.

@@ -48,6 +48,6 @@ pub use formats::{encode_i2s_trailer, encode_row};
 pub use guard::{GuardConfig, MAXIMUM_FACTS_BYTES, Scorer};
 pub use kernels::Kernels;
 pub use loaded::LoadedModel;
-pub use model::Model;
+pub use model::{Logits, Model, Sequence};
 pub use session::{Generation, Progress, Session, TokenEvent};
 pub use threads::ThreadPool;

@@ -1,9 +1,10 @@
-//! The forward pass of Llama and BitNet b1.58: tokens in, logits of the last one out.
+//! The forward pass of Llama and BitNet b1.58: tokens of one or several sequences in, logits out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::LlmError;
-use crate::attention::Attention;
+use crate::attention::{Attention, Part};
 use crate::cache::KvCache;
 use crate::config::{Activation, Config};
 use crate::gguf::Gguf;
@@ -25,6 +26,38 @@ pub struct Model {
     rope: Rope,
     kernels: Kernels,
     pool: ThreadPool,
+}
+
+/// The next tokens of a sequence, in a batch with those of others.
+#[derive(Debug)]
+pub struct Sequence<'a> {
+    /// What was computed for the tokens before.
+    pub cache: &'a mut KvCache,
+    /// The next tokens, at least one.
+    pub tokens: &'a [u32],
+    /// Behind which of them logits are wanted.
+    pub logits: Logits,
+}
+
+/// Behind which tokens logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    /// Behind none.
+    None,
+    /// Behind the last one.
+    Last,
+    /// Behind each.
+    All,
+}
+
+/// The tokens of a sequence that pass through the layers together with others.
+struct Span {
+    /// Which sequence of the batch.
+    sequence: usize,
+    /// Which of its tokens.
+    tokens: Range<usize>,
+    /// The position of the first.
+    start: usize,
 }
 
 /// Activations of a batch. T: tokens of the batch; E, Q, K, F as in [`Layer`].
@@ -122,21 +155,45 @@ impl Model {
         tokens: &[u32],
         logits: &mut Vec<f32>,
     ) -> Result<(), LlmError> {
-        let residual = self.evaluate(cache, tokens)?;
-        let mut hidden = vec![0.0; residual.len()];
-        self.kernels.rms_norm(&residual, &self.weights.output_norm, self.config.norm_epsilon, &mut hidden);
-        logits.resize(self.config.vocabulary_size, 0.0);
-        multiply(self.machine(), &hidden, &mut [(&self.weights.head, logits)]);
-        Ok(())
+        self.forward_batch(&mut [Sequence { cache, tokens, logits: Logits::Last }], logits)
     }
 
     /// [`forward`](Self::forward) without logits, for the pieces of a prompt before its last.
     pub fn extend(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<(), LlmError> {
-        self.evaluate(cache, tokens).map(|_| ())
+        self.forward_batch(&mut [Sequence { cache, tokens, logits: Logits::None }], &mut Vec::new())
     }
 
-    /// Appends `tokens` to the sequence in `cache`; returns the residual stream of the last one.
-    fn evaluate(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, LlmError> {
+    /// Appends to several sequences at once, so that the weights are read once for all of them. The wanted logits,
+    /// `[wanted × V]` in the order of the sequences and their tokens, replace what is in `logits`. They are the same bits in
+    /// any company.
+    ///
+    /// # Errors
+    /// [`LlmError::NoTokens`], [`LlmError::ForeignCache`], [`LlmError::UnknownToken`] and [`LlmError::ContextFull`], if that
+    /// is so for any sequence; all caches are then as they were.
+    pub fn forward_batch(
+        &self,
+        sequences: &mut [Sequence<'_>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), LlmError> {
+        for sequence in &*sequences {
+            self.check(sequence)?;
+        }
+        logits.clear();
+        let mut state = RunState::new(&self.config, 0);
+        for spans in spans(sequences) {
+            let rows = spans.iter().map(|span| span.tokens.len()).sum();
+            if state.x.len() != rows * self.config.embedding_length {
+                state = RunState::new(&self.config, rows);
+            }
+            self.forward_rows(sequences, &spans, &mut state);
+            self.append_logits(sequences, &spans, &state.x, logits);
+        }
+        Ok(())
+    }
+
+    /// Whether `sequence` can be evaluated.
+    fn check(&self, sequence: &Sequence<'_>) -> Result<(), LlmError> {
+        let Sequence { cache, tokens, .. } = sequence;
         if tokens.is_empty() {
             return Err(LlmError::NoTokens);
         }
@@ -151,36 +208,59 @@ impl Model {
         if needed > cache.capacity() {
             return Err(LlmError::ContextFull { needed, capacity: cache.capacity() });
         }
-
-        let mut state = RunState::new(&self.config, tokens.len().min(BATCH_TOKENS));
-        for batch in tokens.chunks(BATCH_TOKENS) {
-            if state.x.len() != batch.len() * self.config.embedding_length {
-                state = RunState::new(&self.config, batch.len());
-            }
-            self.forward_batch(cache, batch, &mut state);
-        }
-        let last = state.x.len() - self.config.embedding_length;
-        Ok(state.x.split_off(last))
+        Ok(())
     }
 
     fn machine(&self) -> Machine<'_> {
         Machine { kernels: self.kernels, pool: &self.pool, file: &self.gguf }
     }
 
-    /// Takes `tokens` through all layers; leaves the residual stream in `state.x` and their keys and values in
-    /// the cache.
-    fn forward_batch(&self, cache: &mut KvCache, tokens: &[u32], state: &mut RunState) {
-        let start = cache.len();
-        cache.extend(tokens.len());
-        let width = self.config.embedding_length;
-        for (&token, x) in tokens.iter().zip(state.x.chunks_exact_mut(width)) {
-            self.weights.embed(&self.gguf, token as usize, x);
+    /// Takes the tokens of `spans` through all layers; leaves the residual stream in `state.x` and their keys and values
+    /// in the caches.
+    fn forward_rows(&self, sequences: &mut [Sequence<'_>], spans: &[Span], state: &mut RunState) {
+        let mut rows = state.x.chunks_exact_mut(self.config.embedding_length);
+        let mut angles = Vec::new();
+        for span in spans {
+            let sequence = &mut sequences[span.sequence];
+            sequence.cache.extend(span.tokens.len());
+            for ((&token, x), position) in
+                sequence.tokens[span.tokens.clone()].iter().zip(&mut rows).zip(span.start..)
+            {
+                self.weights.embed(&self.gguf, token as usize, x);
+                angles.push(self.rope.angles(position));
+            }
         }
-        let angles: Vec<_> = (0..tokens.len()).map(|number| self.rope.angles(start + number)).collect();
         for (number, layer) in self.weights.layers.iter().enumerate() {
-            self.attention_block(layer, number, cache, start, &angles, state);
+            self.attention_block(layer, number, sequences, spans, &angles, state);
             self.feed_forward_block(layer, state);
         }
+    }
+
+    /// Appends the logits that are wanted behind tokens of `spans`, whose residual stream is `x`.
+    fn append_logits(&self, sequences: &[Sequence<'_>], spans: &[Span], x: &[f32], logits: &mut Vec<f32>) {
+        let mut wanted = Vec::new();
+        let mut rows = x.chunks_exact(self.config.embedding_length);
+        for span in spans {
+            let Sequence { tokens, logits, .. } = &sequences[span.sequence];
+            for (token, row) in span.tokens.clone().zip(&mut rows) {
+                let is_wanted = match logits {
+                    Logits::None => false,
+                    Logits::Last => token + 1 == tokens.len(),
+                    Logits::All => true,
+                };
+                if is_wanted {
+                    wanted.extend_from_slice(row);
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let mut hidden = vec![0.0; wanted.len()];
+        self.norm(&wanted, &self.weights.output_norm, &mut hidden);
+        let (before, count) = (logits.len(), wanted.len() / self.config.embedding_length);
+        logits.resize(before + count * self.config.vocabulary_size, 0.0);
+        multiply(self.machine(), &hidden, &mut [(&self.weights.head, &mut logits[before..])]);
     }
 
     /// x += output(sub_norm(attention(rope(query(norm(x))), rope(key(norm(x))), value(norm(x)))))
@@ -188,8 +268,8 @@ impl Model {
         &self,
         layer: &Layer,
         number: usize,
-        cache: &mut KvCache,
-        start: usize,
+        sequences: &mut [Sequence<'_>],
+        spans: &[Span],
         angles: &[Vec<(f32, f32)>],
         state: &mut RunState,
     ) {
@@ -211,11 +291,23 @@ impl Model {
             self.rope.rotate(&mut state.query[token * query_length..][..query_length], head_length, angles);
             self.rope.rotate(&mut state.key[token * key_value..][..key_value], head_length, angles);
         }
-        self.kernels.to_half(&state.key, &mut cache.keys[number][start * key_value..]);
-        self.kernels.to_half(&state.value, &mut cache.values[number][start * key_value..]);
-
-        let (keys, values) = (&cache.keys[number], &cache.values[number]);
-        self.attention().attend(machine, keys, values, start, &state.query, &mut state.attention);
+        let (mut keys, mut values) = (&state.key[..], &state.value[..]);
+        for span in spans {
+            let elements = span.tokens.len() * key_value;
+            let (key, value);
+            (key, keys) = keys.split_at(elements);
+            (value, values) = values.split_at(elements);
+            sequences[span.sequence].cache.write(self.kernels, number, span.start, key, value);
+        }
+        let parts: Vec<Part<'_>> = spans
+            .iter()
+            .map(|span| Part {
+                cache: &*sequences[span.sequence].cache,
+                start: span.start,
+                tokens: span.tokens.len(),
+            })
+            .collect();
+        self.attention().attend(machine, number, &parts, &state.query, &mut state.attention);
 
         let attended = match &layer.attention_sub_norm {
             Some(weight) => {
@@ -271,4 +363,27 @@ impl Model {
             self.kernels.rms_norm(x, weight, self.config.norm_epsilon, out);
         }
     }
+}
+
+/// Divides the tokens of `sequences`, in their order, into pieces that pass through the layers together.
+fn spans(sequences: &[Sequence<'_>]) -> Vec<Vec<Span>> {
+    let mut pieces = Vec::new();
+    let (mut piece, mut room) = (Vec::new(), BATCH_TOKENS);
+    for (number, sequence) in sequences.iter().enumerate() {
+        let mut next = 0;
+        while next < sequence.tokens.len() {
+            let end = sequence.tokens.len().min(next + room);
+            piece.push(Span { sequence: number, tokens: next..end, start: sequence.cache.len() + next });
+            room -= end - next;
+            next = end;
+            if room == 0 {
+                pieces.push(std::mem::take(&mut piece));
+                room = BATCH_TOKENS;
+            }
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
 }
