@@ -4,6 +4,7 @@ mod browser;
 mod check;
 mod evaluation;
 mod halt;
+mod inference;
 mod shell;
 mod tools;
 mod web;
@@ -24,6 +25,7 @@ Commands:
   test-halt        the part of `test` that runs them in Node, in workers, in Chromium and in Python
   eval-pocket      ask the real binary every held-out question of the pocket model and print the table
   bench-models     generate random-weight models of real shapes and measure them, with the pocket model
+  bench-inference  measure inference beside other engines' benchmark programs; --help says how to name them
   bench-web        measure the page in a browser: sizes, time to the first token, speed, memory
   bench-halt       measure the halt kernel natively, in Node and in Chromium: nanoseconds per token
 ";
@@ -48,6 +50,7 @@ fn run() -> Result<()> {
         ["test-web", options @ ..] => browser::test(web::effort(options)?),
         ["bench-web"] => browser::bench(),
         ["eval-pocket", options @ ..] => evaluation::run(options),
+        ["bench-inference", options @ ..] => inference::bench(options),
         ["bench-models"] => check::bench_models(),
         ["halt"] => halt::build().map(drop),
         ["test-halt"] => halt::test(),
