@@ -40,7 +40,7 @@ pub mod tokenizer;
 pub mod verify;
 mod weights;
 
-pub use cache::KvCache;
+pub use cache::{KvCache, KvType};
 pub use config::{Activation, Architecture, Config, RopeStyle};
 pub use error::LlmError;
 pub use fingerprint::{Fingerprint, fingerprint};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::LlmError;
 use crate::attention::{Attention, Part};
-use crate::cache::KvCache;
+use crate::cache::{KvCache, KvShape, KvType};
 use crate::config::{Activation, Config};
 use crate::gguf::Gguf;
 use crate::kernels::Kernels;
@@ -143,8 +143,22 @@ impl Model {
 
     /// An empty cache for up to `capacity` tokens, at most the model's context. Memory is taken as it fills.
     pub fn new_cache(&self, capacity: usize) -> KvCache {
-        let capacity = capacity.min(self.config.context_length);
-        KvCache::new(self.config.block_count, self.config.key_value_length(), capacity)
+        KvCache::new(self.kv_shape(KvType::F16), capacity.min(self.config.context_length))
+    }
+
+    /// The same with keys and values of the given type.
+    ///
+    /// # Errors
+    /// [`LlmError::Unsupported`] when the model's heads are no whole blocks of the type.
+    pub fn new_cache_of(&self, kind: KvType, capacity: usize) -> Result<KvCache, LlmError> {
+        let shape = self.kv_shape(kind);
+        shape.check()?;
+        Ok(KvCache::new(shape, capacity.min(self.config.context_length)))
+    }
+
+    fn kv_shape(&self, kind: KvType) -> KvShape {
+        let Config { block_count: layers, head_count_kv: heads, head_length, .. } = self.config;
+        KvShape { layers, heads, head_length, kind }
     }
 
     /// Appends `tokens` to the sequence in `cache` and puts the logits after the last one into `logits`, resized
@@ -197,7 +211,7 @@ impl Model {
         if tokens.is_empty() {
             return Err(LlmError::NoTokens);
         }
-        if !cache.fits(self.config.block_count, self.config.key_value_length()) {
+        if !cache.fits(self.kv_shape(cache.kv_type())) {
             return Err(LlmError::ForeignCache);
         }
         let vocabulary_size = self.config.vocabulary_size;

@@ -12,7 +12,7 @@ use crate::Kernels;
 use crate::host::Half;
 use crate::kernels::{
     Activations, FloatType, GROUP_ROWS, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
-    SCALE_BYTES, TernaryScale, UNIT_BYTES,
+    Q8_VALUE_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES,
 };
 
 /// Random shapes of each case.
@@ -243,27 +243,38 @@ fn float_products(numbers: &mut Numbers) -> Result<(), String> {
 }
 
 fn attention(numbers: &mut Numbers) -> Result<(), String> {
-    let (positions, heads, length) = (numbers.count(39), numbers.count(3), numbers.count(79));
-    let stride = heads * length;
-    let query = numbers.floats(length);
-    let mut cache = vec![Half::default(); positions * stride];
-    Kernels::scalar().to_half(&numbers.activations(positions * stride), &mut cache);
-    let head = &cache[stride - length..];
-    let what = format!("{positions} positions of {length}");
-    compare(&format!("scores, {what}"), positions, |kernels, out| {
-        kernels.attention_scores(&query, head, stride, 0.125, out);
+    let (positions, rows) = (numbers.count(39), numbers.count(9));
+    let length = [numbers.count(79), 16 * numbers.count(8)][numbers.below(2)];
+    let (stride, count) = (positions + numbers.below(5), rows * length);
+    let queries = numbers.floats(count);
+    let mut cache = vec![Half::default(); positions * length];
+    Kernels::scalar().to_half(&numbers.activations(positions * length), &mut cache);
+    let what = format!("{rows} rows, {positions} positions of {length}");
+    compare(&format!("scores, {what}"), rows * stride, |kernels, out| {
+        kernels.attention_scores(&queries, &cache, length, 0.125, out, stride);
     })?;
-    let mut scores = numbers.floats(positions);
-    compare(&format!("softmax, {what}"), positions, |kernels, out| {
+    let mut scores = numbers.floats(rows * stride);
+    compare(&format!("softmax, {what}"), scores.len(), |kernels, out| {
         out.copy_from_slice(&scores);
         kernels.softmax(out);
     })?;
     compare(&format!("distribution, {what}"), 3, |kernels, out| {
         out.copy_from_slice(&kernels.distribution(&scores));
     })?;
-    Kernels::scalar().softmax(&mut scores);
-    compare(&format!("values, {what}"), length, |kernels, out| {
-        kernels.attention_values(&scores, head, stride, out);
+    scores.chunks_mut(stride).for_each(|scores| Kernels::scalar().softmax(scores));
+    compare(&format!("values, {what}"), count, |kernels, out| {
+        out.copy_from_slice(&queries);
+        kernels.attention_values(&scores, stride, &cache, length, out);
+    })?;
+    let blocks = numbers.count(4);
+    let mut values = numbers.bytes(positions * blocks * Q8_VALUE_BLOCK_BYTES);
+    for block in values.chunks_exact_mut(Q8_VALUE_BLOCK_BYTES) {
+        block[..2].copy_from_slice(&f16::from_f32(numbers.float()).to_le_bytes());
+    }
+    let before = numbers.floats(rows * blocks * 32);
+    compare(&format!("Q8_0 values, {rows} rows, {positions} positions"), before.len(), |kernels, out| {
+        out.copy_from_slice(&before);
+        kernels.attention_values_q8(&scores, stride, &values, blocks * 32, out);
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use glasshouse_llm::generate_random::{Preset, write_to};
 use glasshouse_llm::gguf::{Gguf, TensorType};
-use glasshouse_llm::{Kernels, KvCache, LlmError, Logits, Model, Sequence};
+use glasshouse_llm::{Kernels, KvCache, KvType, LlmError, Logits, Model, Sequence};
 use proptest::prelude::*;
 
 fn model(preset: Preset) -> Model {
@@ -13,14 +13,14 @@ fn model(preset: Preset) -> Model {
     Model::load_with(Arc::new(Gguf::from_vec(bytes).unwrap()), 2, Kernels::detect()).unwrap()
 }
 
-static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
+static MODELS: LazyLock<Vec<(Model, KvType)>> = LazyLock::new(|| {
     [
-        Preset::TinyLlama(TensorType::F16),
-        Preset::TinyLlama(TensorType::Q4_0),
-        Preset::TinyLlama(TensorType::Q8_0),
-        Preset::TinyBitNet(TensorType::Tq2_0),
+        (Preset::TinyLlama(TensorType::F16), KvType::F16),
+        (Preset::TinyLlama(TensorType::Q4_0), KvType::F16),
+        (Preset::TinyLlama(TensorType::Q8_0), KvType::Q8_0),
+        (Preset::TinyBitNet(TensorType::Tq2_0), KvType::Q8_0),
     ]
-    .map(model)
+    .map(|(preset, kind)| (model(preset), kind))
     .into()
 });
 
@@ -39,8 +39,8 @@ fn bits(logits: &[f32]) -> Vec<u32> {
 
 /// For each model and sequence the logits behind each token, evaluated alone and one by one.
 static ALONE: LazyLock<Vec<Vec<Vec<Vec<u32>>>>> = LazyLock::new(|| {
-    let sequence = |model: &Model, number: usize| {
-        let (mut cache, mut logits) = (model.new_cache(LENGTH), Vec::new());
+    let sequence = |(model, kind): &(Model, KvType), number: usize| {
+        let (mut cache, mut logits) = (model.new_cache_of(*kind, LENGTH).unwrap(), Vec::new());
         let one = |&token: &u32| {
             model.forward(&mut cache, &[token], &mut logits).unwrap();
             bits(&logits)
@@ -59,9 +59,9 @@ proptest! {
         rounds in proptest::collection::vec(
             proptest::collection::vec((0..SEQUENCES, 1usize..40, 0usize..3), 1..=SEQUENCES), 1..8),
     ) {
-        let model = &MODELS[which];
+        let (model, kind) = &MODELS[which];
         let prompts: Vec<Vec<u32>> = (0..SEQUENCES).map(tokens).collect();
-        let mut caches: Vec<KvCache> = (0..SEQUENCES).map(|_| model.new_cache(LENGTH)).collect();
+        let mut caches: Vec<KvCache> = (0..SEQUENCES).map(|_| model.new_cache_of(*kind, LENGTH).unwrap()).collect();
         for round in rounds {
             let mut batch = Vec::new();
             let mut expected = Vec::new();
@@ -91,7 +91,7 @@ proptest! {
 
 #[test]
 fn a_batch_with_an_impossible_sequence_is_an_error_and_leaves_all_caches_alone() {
-    let model = &MODELS[0];
+    let (model, _) = &MODELS[0];
     let (mut good, mut small) = (model.new_cache(8), model.new_cache(1));
     let mut logits = vec![1.0];
     for tokens in [&[1, 2][..], &[], &[300]] {

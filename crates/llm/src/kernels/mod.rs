@@ -37,6 +37,8 @@ pub(crate) const SCALE_BYTES: usize = 16;
 pub(crate) const Q4_BLOCK_BYTES: usize = SCALE_BYTES + 128;
 /// Bytes of a Q8_0 block of eight rows.
 pub(crate) const Q8_BLOCK_BYTES: usize = SCALE_BYTES + 256;
+/// Bytes of a Q8_0 block of one row: of a value in the KV cache.
+pub(crate) const Q8_VALUE_BLOCK_BYTES: usize = Q8_BLOCK_BYTES / GROUP_ROWS;
 /// Bytes of a Q6_K block of eight rows.
 pub(crate) const Q6_BLOCK_BYTES: usize = 3 * SCALE_BYTES + 256;
 /// Bytes of a ternary unit of 128 columns of eight rows.
@@ -190,27 +192,44 @@ impl Kernels {
         dispatch!(self, float_rows(float, rows, columns, x, out));
     }
 
-    /// `out[p] = (query · keys[p]) · scale` over keys that start every `stride` elements.
+    /// Scores of queries (`[rows × length]`) over keys (`[positions × length]`):
+    /// `out[row · stride + p] = (query[row] · keys[p]) · scale`.
     pub(crate) fn attention_scores(
         self,
-        query: &[f32],
+        queries: &[f32],
         keys: &[Half],
-        stride: usize,
+        length: usize,
         scale: f32,
         out: &mut [f32],
+        stride: usize,
     ) {
-        dispatch!(self, attention_scores(query, keys, stride, scale, out));
+        dispatch!(self, attention_scores(queries, keys, length, scale, out, stride));
     }
 
-    /// `out[d] = Σ probabilities[p] · values[p][d]` over values that start every `stride` elements.
+    /// Adds values (`[positions × length]`) to rows of `out` (`[rows × length]`), positions ascending:
+    /// `out[row] += probabilities[row · stride + p] · values[p]`.
     pub(crate) fn attention_values(
         self,
         probabilities: &[f32],
-        values: &[Half],
         stride: usize,
+        values: &[Half],
+        length: usize,
         out: &mut [f32],
     ) {
-        dispatch!(self, attention_values(probabilities, values, stride, out));
+        dispatch!(self, attention_values(probabilities, stride, values, length, out));
+    }
+
+    /// The same with values of Q8_0 (`[positions][length / 32]` blocks of an f16 scale and 32 codes):
+    /// `out[row] += (probabilities[row · stride + p] · scale) · code`.
+    pub(crate) fn attention_values_q8(
+        self,
+        probabilities: &[f32],
+        stride: usize,
+        values: &[u8],
+        length: usize,
+        out: &mut [f32],
+    ) {
+        dispatch!(self, attention_values_q8(probabilities, stride, values, length, out));
     }
 
     /// Rounds to half precision, ties to even.
@@ -258,7 +277,8 @@ impl Kernels {
         dispatch!(self, arrange(values))
     }
 
-    fn quantize_blocks(self, x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+    /// Quantizes blocks of 32: codes, the value of one step of each block, and the codes' sums.
+    pub(crate) fn quantize_blocks(self, x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
         dispatch!(self, quantize_blocks(x, values, scales, sums));
     }
 

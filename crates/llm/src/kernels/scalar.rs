@@ -9,8 +9,8 @@ use crate::host::Half;
 
 use super::elementwise::{LANES, reduce};
 use super::{
-    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES,
-    TernaryScale, UNIT_BYTES,
+    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, Q8_VALUE_BLOCK_BYTES,
+    SCALE_BYTES, TernaryScale, UNIT_BYTES,
 };
 
 fn scale_of(block: &[u8], row: usize) -> f32 {
@@ -177,24 +177,61 @@ pub(crate) fn float_rows(float: FloatType, rows: &[u8], columns: usize, x: &[f32
     }
 }
 
-/// Attention scores of one query head: `out[p] = (query · keys[p]) · scale`, where row `p` of the f16 `keys`
-/// starts at `p · stride`.
-pub(crate) fn attention_scores(query: &[f32], keys: &[Half], stride: usize, scale: f32, out: &mut [f32]) {
-    for (position, out) in out.iter_mut().enumerate() {
-        let mut lanes = [0.0; LANES];
-        for (column, (key, query)) in keys[position * stride..].iter().zip(query).enumerate() {
-            lanes[column % LANES] += key.value() * query;
+/// Attention scores: `out[row · stride + p] = (queries[row] · keys[p]) · scale`; element `i` is added to virtual lane
+/// `i mod 16`, and the lanes meet in the fixed tree.
+pub(crate) fn attention_scores(
+    queries: &[f32],
+    keys: &[Half],
+    length: usize,
+    scale: f32,
+    out: &mut [f32],
+    stride: usize,
+) {
+    for (query, out) in queries.chunks_exact(length).zip(out.chunks_mut(stride)) {
+        for (key, out) in keys.chunks_exact(length).zip(out) {
+            let mut lanes = [0.0; LANES];
+            for (column, (key, query)) in key.iter().zip(query).enumerate() {
+                lanes[column % LANES] += key.value() * query;
+            }
+            *out = reduce(&lanes) * scale;
         }
-        *out = reduce(&lanes) * scale;
     }
 }
 
-/// Attention output of one query head: `out[d] = Σ probabilities[p] · values[p][d]`, positions ascending.
-pub(crate) fn attention_values(probabilities: &[f32], values: &[Half], stride: usize, out: &mut [f32]) {
-    out.fill(0.0);
-    for (position, probability) in probabilities.iter().enumerate() {
-        for (out, value) in out.iter_mut().zip(&values[position * stride..]) {
-            *out += probability * value.value();
+/// Attention output: `out[row][d] += Σ probabilities[row · stride + p] · values[p][d]`, positions ascending.
+pub(crate) fn attention_values(
+    probabilities: &[f32],
+    stride: usize,
+    values: &[Half],
+    length: usize,
+    out: &mut [f32],
+) {
+    for (probabilities, out) in probabilities.chunks(stride).zip(out.chunks_exact_mut(length)) {
+        for (probability, value) in probabilities.iter().zip(values.chunks_exact(length)) {
+            for (out, value) in out.iter_mut().zip(value) {
+                *out += probability * value.value();
+            }
+        }
+    }
+}
+
+/// The same with Q8_0 values: `out[row][d] += (probabilities[row · stride + p] · scale) · code`.
+pub(crate) fn attention_values_q8(
+    probabilities: &[f32],
+    stride: usize,
+    values: &[u8],
+    length: usize,
+    out: &mut [f32],
+) {
+    let bytes = length / 32 * Q8_VALUE_BLOCK_BYTES;
+    for (probabilities, out) in probabilities.chunks(stride).zip(out.chunks_exact_mut(length)) {
+        for (probability, value) in probabilities.iter().zip(values.chunks_exact(bytes)) {
+            for (block, out) in value.chunks_exact(Q8_VALUE_BLOCK_BYTES).zip(out.chunks_exact_mut(32)) {
+                let weight = probability * scale_of(block, 0);
+                for (out, code) in out.iter_mut().zip(&block[2..]) {
+                    *out += weight * f32::from(*code as i8);
+                }
+            }
         }
     }
 }

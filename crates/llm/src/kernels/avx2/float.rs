@@ -1,4 +1,4 @@
-//! AVX2 kernels on floats: matrices that are not quantized, attention, half precision.
+//! AVX2 kernels on floats: matrices that are not quantized, half precision.
 //!
 //! The sixteen virtual lanes of a sum are two registers; four rows (or tokens) are summed side by side to hide the
 //! latency of the additions.
@@ -131,61 +131,6 @@ fn float_rows_of(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: 
             out[token * row_count + row] = dots[0][0];
         }
         row += 1;
-    }
-}
-
-/// Attention scores of one query head over f16 keys.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn attention_scores(query: &[f32], keys: &[Half], stride: usize, scale: f32, out: &mut [f32]) {
-    let columns = query.len();
-    let key_at = |position: usize| keys[position * stride..][..columns].as_ptr().cast::<u8>();
-    let mut position = 0;
-    while position + 4 <= out.len() {
-        let pointers = [key_at(position), key_at(position + 1), key_at(position + 2), key_at(position + 3)];
-        // SAFETY: each pointer is the start of a key of `columns` elements.
-        let dots = unsafe { float_tile::<4, 1>(FloatType::F16, pointers, [query.as_ptr()], columns) };
-        for (out, dot) in out[position..].iter_mut().zip(dots[0]) {
-            *out = dot * scale;
-        }
-        position += 4;
-    }
-    for position in position..out.len() {
-        // SAFETY: the pointer is the start of a key of `columns` elements.
-        let dots =
-            unsafe { float_tile::<1, 1>(FloatType::F16, [key_at(position)], [query.as_ptr()], columns) };
-        out[position] = dots[0][0] * scale;
-    }
-}
-
-/// Attention output of one query head over f16 values.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn attention_values(probabilities: &[f32], values: &[Half], stride: usize, out: &mut [f32]) {
-    let columns = out.len();
-    let last = probabilities.len().saturating_sub(1);
-    assert!(
-        probabilities.is_empty() || values.len() >= last * stride + columns,
-        "a value for every position"
-    );
-    let mut column = 0;
-    while column + 32 <= columns {
-        let mut sums = [_mm256_setzero_ps(); 4];
-        for (position, probability) in probabilities.iter().enumerate() {
-            let probability = _mm256_set1_ps(*probability);
-            for (number, sum) in sums.iter_mut().enumerate() {
-                let at = position * stride + column + number * 8;
-                // SAFETY: `at + 8` is within the position's value, which is within the slice.
-                let value = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(values.as_ptr().add(at).cast())) };
-                *sum = _mm256_add_ps(*sum, _mm256_mul_ps(probability, value));
-            }
-        }
-        for (number, sum) in sums.iter().enumerate() {
-            // SAFETY: `column + 32` is within `out`.
-            unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(column + number * 8), *sum) };
-        }
-        column += 32;
-    }
-    if column < columns {
-        scalar::attention_values(probabilities, &values[column..], stride, &mut out[column..]);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![expect(clippy::needless_range_loop, reason = "tiles are indexed by row and token at once")]
 
+mod attention;
 mod float;
 
 use std::arch::x86_64::*;
@@ -18,7 +19,8 @@ use super::{
     Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
     UNIT_BYTES,
 };
-pub(crate) use float::{attention_scores, attention_values, float_rows, to_half};
+pub(crate) use attention::{attention_scores, attention_values, attention_values_q8};
+pub(crate) use float::{float_rows, to_half};
 
 /// The most tokens of a tile: with two groups, what sixteen registers hold.
 const PROMPT_TOKENS: usize = 3;

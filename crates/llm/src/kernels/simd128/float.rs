@@ -139,58 +139,67 @@ fn float_rows_of(float: FloatType, rows: &[u8], columns: usize, x: &[f32], out: 
     }
 }
 
-/// Attention scores of one query head.
-pub(crate) fn attention_scores(query: &[f32], keys: &[Half], stride: usize, scale: f32, out: &mut [f32]) {
-    let columns = query.len();
+/// Attention scores, two keys at a time.
+pub(crate) fn attention_scores(
+    queries: &[f32],
+    keys: &[Half],
+    length: usize,
+    scale: f32,
+    out: &mut [f32],
+    stride: usize,
+) {
     // A `Half` is an f32 here.
-    let key_at = |position: usize| keys[position * stride..][..columns].as_ptr().cast::<u8>();
-    let mut position = 0;
-    while position + 2 <= out.len() {
-        let pair = [key_at(position), key_at(position + 1)];
-        // SAFETY: each pointer is the start of a key of `columns` elements.
-        let dots = unsafe { float_tile::<2, 1>(FloatType::F32, pair, [query.as_ptr()], columns) };
-        out[position] = dots[0][0] * scale;
-        out[position + 1] = dots[0][1] * scale;
-        position += 2;
-    }
-    if position < out.len() {
-        // SAFETY: the pointer is the start of a key of `columns` elements.
-        let dots =
-            unsafe { float_tile::<1, 1>(FloatType::F32, [key_at(position)], [query.as_ptr()], columns) };
-        out[position] = dots[0][0] * scale;
+    let key_at = |position: usize| keys[position * length..][..length].as_ptr().cast::<u8>();
+    let positions = keys.len() / length;
+    for (query, out) in queries.chunks_exact(length).zip(out.chunks_mut(stride)) {
+        let mut position = 0;
+        while position + 2 <= positions {
+            let pair = [key_at(position), key_at(position + 1)];
+            // SAFETY: each pointer is the start of a key of `length` elements.
+            let dots = unsafe { float_tile::<2, 1>(FloatType::F32, pair, [query.as_ptr()], length) };
+            out[position] = dots[0][0] * scale;
+            out[position + 1] = dots[0][1] * scale;
+            position += 2;
+        }
+        if position < positions {
+            // SAFETY: the pointer is the start of a key of `length` elements.
+            let dots =
+                unsafe { float_tile::<1, 1>(FloatType::F32, [key_at(position)], [query.as_ptr()], length) };
+            out[position] = dots[0][0] * scale;
+        }
     }
 }
 
-/// Attention output of one query head.
-pub(crate) fn attention_values(probabilities: &[f32], values: &[Half], stride: usize, out: &mut [f32]) {
-    let columns = out.len();
-    let last = probabilities.len().saturating_sub(1);
-    assert!(
-        probabilities.is_empty() || values.len() >= last * stride + columns,
-        "a value for every position"
-    );
-    let mut column = 0;
-    while column + 32 <= columns {
-        let mut sums = [f32x4_splat(0.0); 8];
-        for (position, probability) in probabilities.iter().enumerate() {
-            let probability = f32x4_splat(*probability);
-            // SAFETY: the 32 elements from here on are within the position's value, which is within the slice; a `Half`
-            // is an f32 here.
-            unsafe {
-                let value = values.as_ptr().add(position * stride + column).cast::<v128>();
-                for (number, sum) in sums.iter_mut().enumerate() {
-                    let value = value.add(number).read_unaligned();
+/// Attention output, 32 columns at a time.
+pub(crate) fn attention_values(
+    probabilities: &[f32],
+    stride: usize,
+    values: &[Half],
+    length: usize,
+    out: &mut [f32],
+) {
+    if !length.is_multiple_of(32) {
+        return scalar::attention_values(probabilities, stride, values, length, out);
+    }
+    for (probabilities, out) in probabilities.chunks(stride).zip(out.chunks_exact_mut(length)) {
+        for (number, out) in out.chunks_exact_mut(32).enumerate() {
+            let mut sums: [v128; 8] = std::array::from_fn(|part| {
+                // SAFETY: `out` has 32 numbers.
+                unsafe { v128_load(out.as_ptr().add(part * 4).cast()) }
+            });
+            for (probability, value) in probabilities.iter().zip(values.chunks_exact(length)) {
+                let probability = f32x4_splat(*probability);
+                let value = &value[number * 32..][..32];
+                for (part, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: `value` has 32 numbers; a `Half` is an f32 here.
+                    let value = unsafe { v128_load(value.as_ptr().add(part * 4).cast()) };
                     *sum = f32x4_add(*sum, f32x4_mul(probability, value));
                 }
             }
+            for (part, sum) in sums.iter().enumerate() {
+                // SAFETY: `out` has 32 numbers.
+                unsafe { v128_store(out.as_mut_ptr().add(part * 4).cast(), *sum) };
+            }
         }
-        for (number, sum) in sums.iter().enumerate() {
-            // SAFETY: `column + 32` is within `out`.
-            unsafe { v128_store(out.as_mut_ptr().add(column + number * 4).cast(), *sum) };
-        }
-        column += 32;
-    }
-    if column < columns {
-        scalar::attention_values(probabilities, &values[column..], stride, &mut out[column..]);
     }
 }

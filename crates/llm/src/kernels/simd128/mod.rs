@@ -25,7 +25,7 @@ pub(crate) use super::elementwise::{
     add, distribution, quantize_blocks, quantize_token, rms_norm, silu_multiply, soft_cap, softmax,
     squared_relu_multiply,
 };
-pub(crate) use super::scalar::to_half;
+pub(crate) use super::scalar::{attention_values_q8, to_half};
 use super::{
     Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
     UNIT_BYTES,

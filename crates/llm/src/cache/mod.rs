@@ -1,0 +1,118 @@
+//! The KV cache: what attention needs of the tokens so far.
+//!
+//! - [`KvCache`]: keys and values of one sequence, in pages. A clone shares the pages; whoever writes into a shared page
+//!   gets a copy of it first.
+//! - [`KvType`]: as what they are kept.
+//! - `page`: how a page is laid out, and attention over it.
+
+mod page;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::Kernels;
+pub use page::KvType;
+use page::Page;
+pub(crate) use page::{KvShape, PAGE_TOKENS, Queries};
+
+/// Keys and values of a sequence. Grows with the sequence, a page at a time.
+#[derive(Clone)]
+pub struct KvCache {
+    shape: KvShape,
+    /// Page `n` holds the tokens at positions from `n · PAGE_TOKENS` on.
+    pages: Vec<Arc<Page>>,
+    length: usize,
+    capacity: usize,
+}
+
+impl std::fmt::Debug for KvCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KvCache")
+            .field("shape", &self.shape)
+            .field("length", &self.length)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KvCache {
+    pub(crate) fn new(shape: KvShape, capacity: usize) -> Self {
+        Self { shape, pages: Vec::new(), length: 0, capacity }
+    }
+
+    /// Tokens in the cache.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there is no token in the cache.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The most tokens that it may hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// As what keys and values are kept.
+    pub fn kv_type(&self) -> KvType {
+        self.shape.kind
+    }
+
+    /// Memory of its pages, in bytes; of those that it shares, too.
+    pub fn bytes(&self) -> usize {
+        self.pages.len() * self.shape.page_bytes()
+    }
+
+    /// Keeps the first `length` tokens; does nothing when there are fewer.
+    pub fn truncate(&mut self, length: usize) {
+        if length < self.length {
+            self.length = length;
+            self.pages.truncate(length.div_ceil(PAGE_TOKENS));
+        }
+    }
+
+    pub(crate) fn shape(&self) -> KvShape {
+        self.shape
+    }
+
+    /// Whether it was made for this shape.
+    pub(crate) fn fits(&self, shape: KvShape) -> bool {
+        self.shape == shape
+    }
+
+    /// Counts `tokens` more tokens, whose keys and values are to be [written](Self::write).
+    pub(crate) fn extend(&mut self, tokens: usize) {
+        self.length += tokens;
+        self.pages.resize_with(self.length.div_ceil(PAGE_TOKENS), || Arc::new(Page::new(self.shape)));
+    }
+
+    /// Puts the keys and values (`[tokens × K]`) of tokens at positions from `start` on into a layer.
+    pub(crate) fn write(
+        &mut self,
+        kernels: Kernels,
+        layer: usize,
+        start: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) {
+        let width = self.shape.width();
+        let rows = keys.chunks_exact(width).zip(values.chunks_exact(width));
+        for (position, (key, value)) in (start..).zip(rows) {
+            let page = Arc::make_mut(&mut self.pages[position / PAGE_TOKENS]);
+            page.write(kernels, layer, position % PAGE_TOKENS, key, value);
+        }
+    }
+
+    /// The pages that hold the tokens at `positions`, each with those of its tokens (counted within the page).
+    pub(crate) fn pages(&self, positions: Range<usize>) -> impl Iterator<Item = (&Page, Range<usize>)> {
+        let first = positions.start / PAGE_TOKENS;
+        let pages = &self.pages[first..positions.end.div_ceil(PAGE_TOKENS).max(first)];
+        pages.iter().zip(first..).map(move |(page, number)| {
+            let before = number * PAGE_TOKENS;
+            let start = positions.start.saturating_sub(before);
+            (&**page, start..(positions.end - before).min(PAGE_TOKENS))
+        })
+    }
+}
