@@ -98,9 +98,9 @@ pub fn measure(gguf: Arc<Gguf>, start: Instant, options: &BenchOptions) -> Resul
         }
         decode = decode.min(begin.elapsed());
     }
-    let name = if config.name.is_empty() { &config.architecture_name } else { &config.name };
+    let name = if config.name.is_empty() { config.architecture.name } else { &config.name };
     Ok(BenchReport {
-        model: name.clone(),
+        model: name.to_owned(),
         threads: model.threads(),
         kernels: model.kernels().name(),
         load_time,

@@ -1,6 +1,14 @@
 //! What a model is: the numbers of its metadata, checked.
 
+mod metadata;
+mod rope;
+
+use self::metadata::Metadata;
+pub(crate) use self::rope::LONG_FACTORS;
+pub use self::rope::{RopeConfig, RopeScaling};
 use crate::LlmError;
+use crate::architecture::{Architecture, NormKind, Positions};
+use crate::embedder::Pooling;
 use crate::gguf::Gguf;
 
 /// Stops a hostile file from asking for absurd tables; real models stay below (also for the next limits).
@@ -15,40 +23,11 @@ const MAXIMUM_VOCABULARY: u64 = 1 << 22;
 /// Positions beyond have no meaning in any model; the cache grows with use, so a large value costs nothing.
 const MAXIMUM_CONTEXT: u32 = 1 << 24;
 
-/// Supported model families.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// Llama and what shares its graph.
-    Llama,
-    /// BitNet b1.58 with squared ReLU (2B-4T), and `bitnet` with SiLU.
-    BitNet,
-}
-
-/// Which elements of a head rotate together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RopeStyle {
-    /// Elements 2i and 2i + 1.
-    Adjacent,
-    /// Elements i and i + half.
-    HalfSplit,
-}
-
-/// The feed-forward gate's activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// x · sigmoid(x).
-    Silu,
-    /// max(x, 0)².
-    SquaredRelu,
-}
-
 /// Hyperparameters of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// `general.architecture`.
-    pub architecture_name: String,
-    /// The family it belongs to.
-    pub architecture: Architecture,
+    /// What its architecture does differently from others.
+    pub architecture: &'static Architecture,
     /// `general.name`, or an empty string.
     pub name: String,
     /// The most tokens of a sequence.
@@ -65,137 +44,158 @@ pub struct Config {
     pub head_count_kv: usize,
     /// Elements of a head.
     pub head_length: usize,
-    /// Elements of a head that rotate; even.
-    pub rope_dimension: usize,
-    /// Base of the rotation frequencies.
-    pub rope_frequency_base: f32,
-    /// Divisor of all positions (linear rope scaling); 1 for most models.
-    pub rope_scale: f32,
-    /// Which elements rotate together.
-    pub rope_style: RopeStyle,
-    /// The feed-forward activation.
-    pub activation: Activation,
-    /// ε of the RMS norms.
+    /// How heads rotate; `None` where positions are learned, or where nothing says where a token is.
+    pub rope: Option<RopeConfig>,
+    /// How the heads of layers with a window rotate, if otherwise.
+    pub local_rope: Option<RopeConfig>,
+    /// Positions that a token sees in a layer with a window, its own included.
+    pub window: Option<usize>,
+    /// Whether each layer has the window, `[block_count]`.
+    window_layers: Vec<bool>,
+    /// Whether a token sees only what comes before it, and itself.
+    pub causal: bool,
+    /// ε of the norms.
     pub norm_epsilon: f32,
+    /// Factor of embeddings.
+    pub embedding_scale: f32,
+    /// Factor of attention scores.
+    pub attention_scale: f32,
+    /// Factor of what a block adds to the residual stream.
+    pub residual_scale: f32,
+    /// Divisor of logits.
+    pub logit_divisor: f32,
+    /// Attention scores are bent to within ± this.
+    pub score_cap: Option<f32>,
+    /// Logits are bent to within ± this.
+    pub logit_cap: Option<f32>,
+    /// Queries, keys and values are cut off at ± this.
+    pub projection_limit: Option<f32>,
+    /// How queries grow with their position.
+    pub position_scale: Option<PositionScale>,
+    /// How an embedding comes from those of the tokens, if the file says.
+    pub pooling: Option<Pooling>,
     /// Number of tokens.
     pub vocabulary_size: usize,
+}
+
+/// Queries at position p are multiplied by 1 + weight · ln(⌊p / length⌋ + 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PositionScale {
+    /// The weight.
+    pub weight: f32,
+    /// The length.
+    pub length: usize,
+}
+
+impl PositionScale {
+    /// The factor at `position`.
+    pub(crate) fn at(self, position: usize) -> f32 {
+        (1.0 + f64::from(self.weight) * libm::log((position / self.length + 1) as f64)) as f32
+    }
 }
 
 impl Config {
     /// Reads and checks the metadata of `gguf`.
     pub fn read(gguf: &Gguf) -> Result<Self, LlmError> {
         let name = gguf.string("general.architecture")?;
-        let (architecture, rope_style, activation) = match name {
-            "llama" => (Architecture::Llama, RopeStyle::Adjacent, Activation::Silu),
-            "bitnet-b1.58" => (Architecture::BitNet, RopeStyle::HalfSplit, Activation::SquaredRelu),
-            "bitnet" => (Architecture::BitNet, RopeStyle::HalfSplit, Activation::Silu),
-            other => {
-                return Err(LlmError::Unsupported(format!(
-                    "the model has the architecture `{other}`; `llama`, `bitnet-b1.58` and `bitnet` are supported"
-                )));
-            }
+        let Some(architecture) = Architecture::by_name(name) else {
+            let names: Vec<&str> = Architecture::names().collect();
+            return Err(LlmError::Unsupported(format!(
+                "the model has the architecture `{name}`, which is not supported; supported are {}",
+                names.join(", ")
+            )));
         };
-        let key = |suffix: &str| format!("{name}.{suffix}");
-        let bounded = |suffix: &str, maximum: u32| -> Result<usize, LlmError> {
-            let value = gguf.u32(&key(suffix))?;
-            if value == 0 || value > maximum {
-                return Err(wrong(&key(suffix), format!("a number from 1 to {maximum}"), value));
-            }
-            Ok(value as usize)
-        };
-        let positive = |suffix: &str, default: Option<f32>| -> Result<f32, LlmError> {
-            let value = match (gguf.get_f32(&key(suffix))?, default) {
-                (Some(value), _) | (None, Some(value)) => value,
-                (None, None) => return Err(LlmError::MissingKey { key: key(suffix) }),
-            };
-            if !(value.is_finite() && value > 0.0) {
-                return Err(wrong(&key(suffix), "a positive number".into(), value));
-            }
-            Ok(value)
-        };
-
-        let embedding_length = bounded("embedding_length", MAXIMUM_WIDTH)?;
-        let head_count = bounded("attention.head_count", MAXIMUM_HEADS)?;
-        let head_count_kv = match gguf.get_u32(&key("attention.head_count_kv"))? {
-            Some(_) => bounded("attention.head_count_kv", MAXIMUM_HEADS)?,
-            None => head_count,
-        };
-        if head_count % head_count_kv != 0 {
-            let expected = format!("a divisor of the {head_count} query heads");
-            return Err(wrong(&key("attention.head_count_kv"), expected, head_count_kv));
-        }
-        let head_length = match gguf.get_u32(&key("attention.key_length"))? {
-            Some(_) => bounded("attention.key_length", MAXIMUM_WIDTH)?,
-            None if embedding_length % head_count == 0 => embedding_length / head_count,
-            None => {
-                let expected = format!("a divisor of the embedding length {embedding_length}");
-                return Err(wrong(&key("attention.head_count"), expected, head_count));
-            }
-        };
-        if gguf.get_u32(&key("attention.value_length"))?.is_some_and(|length| length as usize != head_length)
-        {
-            return Err(LlmError::Unsupported(
-                "keys and values of different length are not supported".into(),
-            ));
-        }
-        if head_count * head_length > MAXIMUM_WIDTH as usize {
-            return Err(wrong(
-                &key("attention.key_length"),
-                format!("heads of at most {MAXIMUM_WIDTH} in all"),
-                head_length,
-            ));
-        }
-        let rope_dimension = match gguf.get_u32(&key("rope.dimension_count"))? {
-            Some(value) => value as usize,
-            None => head_length,
-        };
-        if rope_dimension % 2 != 0 || rope_dimension == 0 || rope_dimension > head_length {
-            let expected = format!("an even number up to the head length {head_length}");
-            return Err(wrong(&key("rope.dimension_count"), expected, rope_dimension));
-        }
-        let rope_scale = match gguf.get_string(&key("rope.scaling.type"))? {
-            None | Some("none") => positive("rope.scale_linear", Some(1.0))?,
-            Some("linear") => positive("rope.scaling.factor", Some(1.0))?,
-            Some(other) => {
-                return Err(LlmError::Unsupported(format!(
-                    "rope scaling of type `{other}` is not supported"
-                )));
-            }
-        };
-        let vocabulary = gguf.tensor("token_embd.weight")?.rows();
-        if vocabulary > MAXIMUM_VOCABULARY {
-            return Err(wrong(&key("vocab_size"), format!("at most {MAXIMUM_VOCABULARY}"), vocabulary));
-        }
-        if let Some(size) = gguf.get_u32(&key("vocab_size"))?
-            && u64::from(size) != vocabulary
-        {
-            return Err(wrong(
-                &key("vocab_size"),
-                format!("{vocabulary}, the rows of token_embd.weight"),
-                size,
-            ));
-        }
-        if gguf.get_u32(&key("expert_count"))?.is_some_and(|count| count > 0) {
+        let metadata = Metadata { gguf, architecture };
+        if gguf.get_u32(&metadata.key("expert_count"))?.is_some_and(|count| count > 0) {
             return Err(LlmError::Unsupported("mixtures of experts are not supported".into()));
         }
+
+        let context_length = metadata.count("context_length", MAXIMUM_CONTEXT)?;
+        let embedding_length = metadata.count("embedding_length", MAXIMUM_WIDTH)?;
+        let block_count = metadata.count("block_count", MAXIMUM_BLOCKS)?;
+        let required = |suffix: &str, maximum: u32| {
+            metadata
+                .layer_count(suffix, maximum, block_count)?
+                .ok_or_else(|| LlmError::MissingKey { key: metadata.key(suffix) })
+        };
+        let head_count = required("attention.head_count", MAXIMUM_HEADS)?;
+        let head_count_kv = metadata
+            .layer_count("attention.head_count_kv", MAXIMUM_HEADS, block_count)?
+            .unwrap_or(head_count);
+        if !head_count.is_multiple_of(head_count_kv) {
+            let expected = format!("a divisor of the {head_count} query heads");
+            return Err(metadata.wrong("attention.head_count_kv", expected, head_count_kv));
+        }
+        let head_length = head_length(&metadata, embedding_length, head_count)?;
+
+        let mut rope = match architecture.positions {
+            Positions::Rope(_) => Some(RopeConfig::read(&metadata, head_length, context_length)?),
+            Positions::Learned => None,
+        };
+        if architecture.scales && gguf.get_bool(&metadata.key("rope.scaling.finetuned"))? == Some(false) {
+            // With this, Granite says that its model has no positions.
+            rope = None;
+        }
+        let (window, window_layers) = windows(&metadata, block_count)?;
+        let local_rope = match (rope, architecture.window, window) {
+            (Some(rope), Some(rule), Some(_)) => rope.read_local(&metadata, rule.rope)?,
+            _ => None,
+        };
+
+        let epsilon = match architecture.norm {
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
+            NormKind::Layer | NormKind::PlainLayer => "attention.layer_norm_epsilon",
+        };
+        let norm_epsilon =
+            metadata.positive(epsilon)?.ok_or_else(|| LlmError::MissingKey { key: metadata.key(epsilon) })?;
+        let scale = |suffix: &str| match architecture.scales {
+            true => metadata.positive_unless_zero(suffix),
+            false => Ok(None),
+        };
+        let embedding_scale = match architecture.root_embedding_scale {
+            true => (embedding_length as f32).sqrt(),
+            false => scale("embedding_scale")?.unwrap_or(1.0),
+        };
+        let query_width = match architecture.width_scaled_queries {
+            Some(layers) if layers as usize == block_count => embedding_length / head_count,
+            _ => head_length,
+        };
+        let cap = |suffix: &str, default: Option<f32>| -> Result<Option<f32>, LlmError> {
+            match gguf.get_f32(&metadata.key(suffix))? {
+                None => Ok(default),
+                Some(_) => metadata.positive_unless_zero(suffix),
+            }
+        };
         Ok(Self {
-            architecture_name: name.to_owned(),
             architecture,
             name: gguf.get_string("general.name")?.unwrap_or_default().to_owned(),
-            context_length: bounded("context_length", MAXIMUM_CONTEXT)?,
+            context_length,
             embedding_length,
-            block_count: bounded("block_count", MAXIMUM_BLOCKS)?,
-            feed_forward_length: bounded("feed_forward_length", MAXIMUM_WIDTH)?,
+            block_count,
+            feed_forward_length: required("feed_forward_length", MAXIMUM_WIDTH)?,
             head_count,
             head_count_kv,
             head_length,
-            rope_dimension,
-            rope_frequency_base: positive("rope.freq_base", Some(10_000.0))?,
-            rope_scale,
-            rope_style,
-            activation,
-            norm_epsilon: positive("attention.layer_norm_rms_epsilon", None)?,
-            vocabulary_size: vocabulary as usize,
+            rope,
+            local_rope,
+            window,
+            window_layers,
+            causal: gguf.get_bool(&metadata.key("attention.causal"))?.unwrap_or(!architecture.encoder),
+            norm_epsilon,
+            embedding_scale,
+            attention_scale: scale("attention.scale")?.unwrap_or(1.0 / (query_width as f32).sqrt()),
+            residual_scale: scale("residual_scale")?.unwrap_or(1.0),
+            logit_divisor: scale("logit_scale")?.unwrap_or(1.0),
+            // Only architectures that have a bound by themselves have one at all.
+            score_cap: match architecture.score_cap {
+                Some(_) => cap("attn_logit_softcapping", architecture.score_cap)?,
+                None => None,
+            },
+            logit_cap: cap("final_logit_softcapping", architecture.logit_cap)?,
+            projection_limit: metadata.positive_unless_zero("attention.clamp_kqv")?,
+            position_scale: position_scale(&metadata, context_length)?,
+            pooling: Pooling::read(gguf, &metadata.key("pooling_type"))?,
+            vocabulary_size: vocabulary_size(&metadata)?,
         })
     }
 
@@ -209,6 +209,16 @@ impl Config {
         self.head_count_kv * self.head_length
     }
 
+    /// Positions that a token sees in `layer`, its own included; `None`: all.
+    pub fn layer_window(&self, layer: usize) -> Option<usize> {
+        self.window.filter(|_| self.window_layers.get(layer).copied().unwrap_or(false))
+    }
+
+    /// Whether the heads of `layer` rotate, if any do.
+    pub fn rotates(&self, layer: usize) -> bool {
+        self.architecture.unrotated_period.is_none_or(|period| !(layer + 1).is_multiple_of(period))
+    }
+
     /// Elements of all layers' matrices: multiply-accumulates of a token of a prompt, without attention.
     pub fn matrix_elements(&self) -> u64 {
         let attention = 2 * (self.query_length() + self.key_value_length()) as u64;
@@ -217,6 +227,80 @@ impl Config {
     }
 }
 
-fn wrong(key: &str, expected: String, found: impl ToString) -> LlmError {
-    LlmError::WrongValue { key: key.to_owned(), expected, found: found.to_string() }
+fn head_length(
+    metadata: &Metadata<'_>,
+    embedding_length: usize,
+    head_count: usize,
+) -> Result<usize, LlmError> {
+    let head_length = match metadata.optional_count("attention.key_length", MAXIMUM_WIDTH)? {
+        Some(length) => length,
+        None if embedding_length.is_multiple_of(head_count) => embedding_length / head_count,
+        None => {
+            let expected = format!("a divisor of the embedding length {embedding_length}");
+            return Err(metadata.wrong("attention.head_count", expected, head_count));
+        }
+    };
+    for suffix in ["attention.value_length", "attention.key_length_swa", "attention.value_length_swa"] {
+        let length = metadata.gguf.get_u32(&metadata.key(suffix))?;
+        if length.is_some_and(|length| length as usize != head_length) {
+            return Err(LlmError::Unsupported(format!(
+                "the model has heads of different length (`{}`), which is not supported",
+                metadata.key(suffix)
+            )));
+        }
+    }
+    if head_count * head_length > MAXIMUM_WIDTH as usize {
+        let expected = format!("heads of at most {MAXIMUM_WIDTH} in all");
+        return Err(metadata.wrong("attention.key_length", expected, head_length));
+    }
+    Ok(head_length)
+}
+
+/// The positions that a token sees in layers with a window, and which layers have it.
+fn windows(metadata: &Metadata<'_>, block_count: usize) -> Result<(Option<usize>, Vec<bool>), LlmError> {
+    let Some(rule) = metadata.architecture.window else { return Ok((None, vec![false; block_count])) };
+    let suffix = "attention.sliding_window";
+    let length = match (metadata.gguf.get_u32(&metadata.key(suffix))?, rule.default_length) {
+        (None, None) | (Some(0), None) => return Ok((None, vec![false; block_count])),
+        (Some(0), Some(default)) => {
+            return Err(metadata.wrong(suffix, format!("a number of tokens, such as {default}"), 0));
+        }
+        (Some(length), _) | (None, Some(length)) => length as usize,
+    };
+    let suffix = "attention.sliding_window_pattern";
+    let key = metadata.key(suffix);
+    if metadata.gguf.is_array(&key) {
+        let layers = metadata.gguf.get_flags(&key)?.unwrap_or_default();
+        if layers.len() != block_count {
+            let expected = format!("a boolean for each of the {block_count} layers");
+            return Err(metadata.wrong(suffix, expected, format!("{} elements", layers.len())));
+        }
+        return Ok((Some(length), layers));
+    }
+    let period = metadata.gguf.get_u32(&key)?.unwrap_or(rule.period) as usize;
+    // No number of layers is a multiple of 0.
+    Ok((Some(length), (1..=block_count).map(|count| !count.is_multiple_of(period)).collect()))
+}
+
+fn position_scale(metadata: &Metadata<'_>, context_length: usize) -> Result<Option<PositionScale>, LlmError> {
+    if !metadata.architecture.position_scale {
+        return Ok(None);
+    }
+    let weight = metadata.positive_unless_zero("attention.temperature_scale")?;
+    let length = metadata.optional_count("rope.scaling.original_context_length", MAXIMUM_CONTEXT)?;
+    Ok(weight.map(|weight| PositionScale { weight, length: length.unwrap_or(context_length) }))
+}
+
+/// The rows of the embedding, with which all else has to agree.
+fn vocabulary_size(metadata: &Metadata<'_>) -> Result<usize, LlmError> {
+    let vocabulary = metadata.gguf.tensor("token_embd.weight")?.rows();
+    if vocabulary > MAXIMUM_VOCABULARY {
+        return Err(metadata.wrong("vocab_size", format!("at most {MAXIMUM_VOCABULARY}"), vocabulary));
+    }
+    match metadata.gguf.get_u32(&metadata.key("vocab_size"))? {
+        Some(size) if u64::from(size) != vocabulary => {
+            Err(metadata.wrong("vocab_size", format!("{vocabulary}, the rows of token_embd.weight"), size))
+        }
+        _ => Ok(vocabulary as usize),
+    }
 }

@@ -156,6 +156,11 @@ pub enum LlmError {
         /// The first such token.
         token: u32,
     },
+    /// The model computed an embedding that is not of numbers.
+    #[error(
+        "the model's embedding of the text has numbers that are not finite; the model file is probably damaged"
+    )]
+    InvalidEmbedding,
     /// No token may come next.
     #[error(
         "no token of the vocabulary is allowed next; the output constraint and the vocabulary do not fit"

@@ -6,6 +6,7 @@
 //! - [`LoadedModel`], [`Session`], [`Generation`]: a model with its [`tokenizer`], [`template`] and [`constraint`]s, a
 //!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text, and a guard
 //!   ([`GuardConfig`]) may stop it.
+//! - [`Embedder`]: a model that makes vectors of texts.
 //! - [`LlmError`]: everything that can go wrong, as a sentence with a way out.
 //!
 //! Hosts: everything here runs natively and on `wasm32-unknown-unknown`, where a model's bytes come in a vector
@@ -14,16 +15,19 @@
 //! Invariant: the logits of a model are the same bits for any thread count, any chunking of the prompt and any
 //! instruction set; the scalar kernels are the definition and every other kernel is tested against them.
 
+mod architecture;
 mod attention;
 pub mod bench;
 mod cache;
 mod config;
 pub mod constraint;
+mod embedder;
 mod error;
 mod fingerprint;
 mod formats;
 pub mod generate_random;
 pub mod gguf;
+mod graph;
 mod guard;
 mod host;
 mod kernels;
@@ -40,8 +44,13 @@ pub mod tokenizer;
 pub mod verify;
 mod weights;
 
+pub use architecture::{
+    Activation, Architecture, FeedForward, LocalRope, NormKind, NormPlacement, Positions, QueryKeyNorm,
+    RopeStyle, WindowRule,
+};
 pub use cache::{KvCache, KvType};
-pub use config::{Activation, Architecture, Config, RopeStyle};
+pub use config::{Config, PositionScale, RopeConfig, RopeScaling};
+pub use embedder::{Embedder, Pooling};
 pub use error::LlmError;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use formats::{encode_i2s_trailer, encode_row};

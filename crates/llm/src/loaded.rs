@@ -37,15 +37,12 @@ impl LoadedModel {
         let name = gguf.get_string("general.name")?.unwrap_or("unnamed").to_string();
         let knows_agent_protocol = gguf.get_u32(AGENT_PROTOCOL)? == Some(AGENT_PROTOCOL_VERSION);
         let model = Model::load(gguf, threads)?;
-        let logits = model.config().vocabulary_size;
-        if tokenizer.vocabulary_size() > logits {
-            return Err(LlmError::Tokenizer {
-                message: format!(
-                    "the tokenizer has {} tokens, but the model knows {logits}",
-                    tokenizer.vocabulary_size()
-                ),
-            });
+        if !model.continues_texts() {
+            return Err(LlmError::Unsupported(format!(
+                "the model sees a text as a whole (`{architecture}`) and cannot answer; it is for embeddings"
+            )));
         }
+        tokenizer.check_vocabulary(model.config().vocabulary_size)?;
         let description = ModelDescription {
             name,
             architecture,

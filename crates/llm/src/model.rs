@@ -1,18 +1,18 @@
-//! The forward pass of Llama and BitNet b1.58: tokens of one or several sequences in, logits out.
+//! The forward pass: tokens of one or several sequences in, logits out.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::LlmError;
-use crate::attention::{Attention, Part};
+use crate::attention::Part;
 use crate::cache::{KvCache, KvShape, KvType};
-use crate::config::{Activation, Config};
+use crate::config::Config;
 use crate::gguf::Gguf;
+use crate::graph::{Graph, Ropes, RunState};
 use crate::kernels::Kernels;
-use crate::matrix::{Machine, multiply};
-use crate::rope::Rope;
+use crate::matrix::Machine;
 use crate::threads::ThreadPool;
-use crate::weights::{Layer, Weights};
+use crate::weights::Weights;
 
 /// Tokens that pass through the layers together: enough to read weights once for many, few enough that their
 /// activations stay in the cache. Chunking changes no bit of the logits.
@@ -23,7 +23,7 @@ pub struct Model {
     gguf: Arc<Gguf>,
     config: Config,
     weights: Weights,
-    rope: Rope,
+    ropes: Ropes,
     kernels: Kernels,
     pool: ThreadPool,
 }
@@ -60,44 +60,8 @@ struct Span {
     start: usize,
 }
 
-/// Activations of a batch. T: tokens of the batch; E, Q, K, F as in [`Layer`].
-struct RunState {
-    /// `[T × E]`, the residual stream.
-    x: Vec<f32>,
-    /// `[T × E]`, normalized input of a block, later its output.
-    hidden: Vec<f32>,
-    /// `[T × Q]`
-    query: Vec<f32>,
-    /// `[T × K]`
-    key: Vec<f32>,
-    /// `[T × K]`
-    value: Vec<f32>,
-    /// `[T × Q]`, attention output.
-    attention: Vec<f32>,
-    /// `[T × F]`
-    gate: Vec<f32>,
-    /// `[T × F]`
-    up: Vec<f32>,
-    /// `[T × max(Q, F)]`, sub-normed input of the second matrix of a BitNet block.
-    normed: Vec<f32>,
-}
-
-impl RunState {
-    fn new(config: &Config, tokens: usize) -> Self {
-        let zeros = |width: usize| vec![0.0; tokens * width];
-        Self {
-            x: zeros(config.embedding_length),
-            hidden: zeros(config.embedding_length),
-            query: zeros(config.query_length()),
-            key: zeros(config.key_value_length()),
-            value: zeros(config.key_value_length()),
-            attention: zeros(config.query_length()),
-            gate: zeros(config.feed_forward_length),
-            up: zeros(config.feed_forward_length),
-            normed: zeros(config.query_length().max(config.feed_forward_length)),
-        }
-    }
-}
+/// Sees what a piece of a batch is once it is through the layers.
+type VisitPiece<'v> = dyn FnMut(&[Sequence<'_>], &[Span], &mut RunState) + 'v;
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,8 +80,8 @@ impl Model {
         let config = Config::read(&gguf)?;
         let pool = ThreadPool::new(threads);
         let weights = Weights::load(&mut gguf, &config, &pool)?;
-        let rope = Rope::new(&config, weights.rope_factors.as_deref());
-        Ok(Self { gguf, config, weights, rope, kernels, pool })
+        let ropes = Ropes::new(&config, &weights);
+        Ok(Self { gguf, config, weights, ropes, kernels, pool })
     }
 
     /// The model's hyperparameters.
@@ -189,20 +153,61 @@ impl Model {
         sequences: &mut [Sequence<'_>],
         logits: &mut Vec<f32>,
     ) -> Result<(), LlmError> {
+        if !self.continues_texts() {
+            return Err(LlmError::Unsupported(format!(
+                "the model sees a text as a whole (`{}`) and cannot continue one; it is for embeddings",
+                self.config.architecture.name
+            )));
+        }
         for sequence in &*sequences {
             self.check(sequence)?;
         }
         logits.clear();
-        let mut state = RunState::new(&self.config, 0);
-        for spans in spans(sequences) {
+        self.forward_pieces(sequences, BATCH_TOKENS, &mut |sequences, spans, state| {
+            self.append_logits(sequences, spans, &state.x, logits);
+        });
+        Ok(())
+    }
+
+    /// Whether it can continue a text: encoders, and what else sees each text as a whole, cannot.
+    pub fn continues_texts(&self) -> bool {
+        self.weights.head.is_some() && self.config.causal
+    }
+
+    /// Takes a text of its own through the model; `visit` sees the last hidden state of each token, `[E]`, in order.
+    pub(crate) fn hidden_states(
+        &self,
+        tokens: &[u32],
+        visit: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), LlmError> {
+        let mut cache = self.new_cache(tokens.len());
+        let mut sequences = [Sequence { cache: &mut cache, tokens, logits: Logits::None }];
+        self.check(&sequences[0])?;
+        // What sees the text as a whole has it in one piece.
+        let piece_tokens = if self.config.causal { BATCH_TOKENS } else { tokens.len() };
+        self.forward_pieces(&mut sequences, piece_tokens, &mut |_, _, state| {
+            self.graph().normalize_output(&mut state.x);
+            state.x.chunks_exact(self.config.embedding_length).for_each(&mut *visit);
+        });
+        Ok(())
+    }
+
+    /// Takes the tokens of `sequences` through the layers, so many at a time; `visit` sees each piece.
+    fn forward_pieces(
+        &self,
+        sequences: &mut [Sequence<'_>],
+        piece_tokens: usize,
+        visit: &mut VisitPiece<'_>,
+    ) {
+        let mut state = RunState::new(&self.config, &self.weights, 0);
+        for spans in spans(sequences, piece_tokens) {
             let rows = spans.iter().map(|span| span.tokens.len()).sum();
             if state.x.len() != rows * self.config.embedding_length {
-                state = RunState::new(&self.config, rows);
+                state = RunState::new(&self.config, &self.weights, rows);
             }
             self.forward_rows(sequences, &spans, &mut state);
-            self.append_logits(sequences, &spans, &state.x, logits);
+            visit(sequences, &spans, &mut state);
         }
-        Ok(())
     }
 
     /// Whether `sequence` can be evaluated.
@@ -225,29 +230,53 @@ impl Model {
         Ok(())
     }
 
-    fn machine(&self) -> Machine<'_> {
-        Machine { kernels: self.kernels, pool: &self.pool, file: &self.gguf }
+    fn graph(&self) -> Graph<'_> {
+        let machine = Machine { kernels: self.kernels, pool: &self.pool, file: &self.gguf };
+        Graph { machine, config: &self.config, weights: &self.weights, ropes: &self.ropes }
     }
 
     /// Takes the tokens of `spans` through all layers; leaves the residual stream in `state.x` and their keys and values
     /// in the caches.
     fn forward_rows(&self, sequences: &mut [Sequence<'_>], spans: &[Span], state: &mut RunState) {
-        let mut rows = state.x.chunks_exact_mut(self.config.embedding_length);
-        let mut angles = Vec::new();
+        let (mut tokens, mut positions) = (Vec::new(), Vec::new());
         for span in spans {
             let sequence = &mut sequences[span.sequence];
             sequence.cache.extend(span.tokens.len());
-            for ((&token, x), position) in
-                sequence.tokens[span.tokens.clone()].iter().zip(&mut rows).zip(span.start..)
-            {
-                self.weights.embed(&self.gguf, token as usize, x);
-                angles.push(self.rope.angles(position));
-            }
+            tokens.extend_from_slice(&sequence.tokens[span.tokens.clone()]);
+            positions.extend(span.start..span.start + span.tokens.len());
         }
-        for (number, layer) in self.weights.layers.iter().enumerate() {
-            self.attention_block(layer, number, sequences, spans, &angles, state);
-            self.feed_forward_block(layer, state);
+        let graph = self.graph();
+        graph.embed(&tokens, &positions, state);
+        let angles = self.ropes.angles(&positions);
+        for number in 0..self.config.block_count {
+            graph.project(number, &positions, &angles, state);
+            self.attend(number, sequences, spans, state);
+            graph.finish(number, state);
         }
+    }
+
+    /// Puts the keys and values of a layer into the caches, and what the tokens of `spans` take of them into
+    /// `state.attention`.
+    fn attend(&self, number: usize, sequences: &mut [Sequence<'_>], spans: &[Span], state: &mut RunState) {
+        let key_value = self.config.key_value_length();
+        let (mut keys, mut values) = (&state.key[..], &state.value[..]);
+        for span in spans {
+            let elements = span.tokens.len() * key_value;
+            let (key, value);
+            (key, keys) = keys.split_at(elements);
+            (value, values) = values.split_at(elements);
+            sequences[span.sequence].cache.write(self.kernels, number, span.start, key, value);
+        }
+        let parts: Vec<Part<'_>> = spans
+            .iter()
+            .map(|span| Part {
+                cache: &*sequences[span.sequence].cache,
+                start: span.start,
+                tokens: span.tokens.len(),
+            })
+            .collect();
+        let graph = self.graph();
+        graph.attention(number).attend(graph.machine, number, &parts, &state.query, &mut state.attention);
     }
 
     /// Appends the logits that are wanted behind tokens of `spans`, whose residual stream is `x`.
@@ -270,119 +299,17 @@ impl Model {
         if wanted.is_empty() {
             return;
         }
-        let mut hidden = vec![0.0; wanted.len()];
-        self.norm(&wanted, &self.weights.output_norm, &mut hidden);
+        self.graph().normalize_output(&mut wanted);
         let (before, count) = (logits.len(), wanted.len() / self.config.embedding_length);
         logits.resize(before + count * self.config.vocabulary_size, 0.0);
-        multiply(self.machine(), &hidden, &mut [(&self.weights.head, &mut logits[before..])]);
-    }
-
-    /// x += output(sub_norm(attention(rope(query(norm(x))), rope(key(norm(x))), value(norm(x)))))
-    fn attention_block(
-        &self,
-        layer: &Layer,
-        number: usize,
-        sequences: &mut [Sequence<'_>],
-        spans: &[Span],
-        angles: &[Vec<(f32, f32)>],
-        state: &mut RunState,
-    ) {
-        let machine = self.machine();
-        let (head_length, key_value) = (self.config.head_length, self.config.key_value_length());
-        self.norm(&state.x, &layer.attention_norm, &mut state.hidden);
-        multiply(
-            machine,
-            &state.hidden,
-            &mut [
-                (&layer.query, &mut state.query),
-                (&layer.key, &mut state.key),
-                (&layer.value, &mut state.value),
-            ],
-        );
-
-        let query_length = self.config.query_length();
-        for (token, angles) in angles.iter().enumerate() {
-            self.rope.rotate(&mut state.query[token * query_length..][..query_length], head_length, angles);
-            self.rope.rotate(&mut state.key[token * key_value..][..key_value], head_length, angles);
-        }
-        let (mut keys, mut values) = (&state.key[..], &state.value[..]);
-        for span in spans {
-            let elements = span.tokens.len() * key_value;
-            let (key, value);
-            (key, keys) = keys.split_at(elements);
-            (value, values) = values.split_at(elements);
-            sequences[span.sequence].cache.write(self.kernels, number, span.start, key, value);
-        }
-        let parts: Vec<Part<'_>> = spans
-            .iter()
-            .map(|span| Part {
-                cache: &*sequences[span.sequence].cache,
-                start: span.start,
-                tokens: span.tokens.len(),
-            })
-            .collect();
-        self.attention().attend(machine, number, &parts, &state.query, &mut state.attention);
-
-        let attended = match &layer.attention_sub_norm {
-            Some(weight) => {
-                let normed = &mut state.normed[..state.attention.len()];
-                self.norm(&state.attention, weight, normed);
-                normed
-            }
-            None => &mut state.attention[..],
-        };
-        multiply(machine, attended, &mut [(&layer.output, &mut state.hidden)]);
-        self.kernels.add(&mut state.x, &state.hidden);
-    }
-
-    /// Grouped-query attention over all tokens so far.
-    fn attention(&self) -> Attention {
-        let Config { head_count, head_count_kv, head_length, .. } = self.config;
-        let scale = 1.0 / (head_length as f32).sqrt();
-        Attention {
-            head_count,
-            head_count_kv,
-            head_length,
-            scale,
-            window: None,
-            soft_cap: None,
-            causal: true,
-        }
-    }
-
-    /// x += down(sub_norm(activation(gate(norm(x))) · up(norm(x))))
-    fn feed_forward_block(&self, layer: &Layer, state: &mut RunState) {
-        let machine = self.machine();
-        self.norm(&state.x, &layer.feed_forward_norm, &mut state.hidden);
-        multiply(machine, &state.hidden, &mut [(&layer.gate, &mut state.gate), (&layer.up, &mut state.up)]);
-        match self.config.activation {
-            Activation::Silu => self.kernels.silu_multiply(&mut state.gate, &state.up),
-            Activation::SquaredRelu => self.kernels.squared_relu_multiply(&mut state.gate, &state.up),
-        }
-        let gated = match &layer.feed_forward_sub_norm {
-            Some(weight) => {
-                let normed = &mut state.normed[..state.gate.len()];
-                self.norm(&state.gate, weight, normed);
-                normed
-            }
-            None => &mut state.gate[..],
-        };
-        multiply(machine, gated, &mut [(&layer.down, &mut state.hidden)]);
-        self.kernels.add(&mut state.x, &state.hidden);
-    }
-
-    /// RMS norm of every token of `x`, `[T × weight.len()]`.
-    fn norm(&self, x: &[f32], weight: &[f32], out: &mut [f32]) {
-        for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
-            self.kernels.rms_norm(x, weight, self.config.norm_epsilon, out);
-        }
+        self.graph().logits(&wanted, &mut logits[before..]);
     }
 }
 
-/// Divides the tokens of `sequences`, in their order, into pieces that pass through the layers together.
-fn spans(sequences: &[Sequence<'_>]) -> Vec<Vec<Span>> {
+/// Divides the tokens of `sequences`, in their order, into pieces of so many that pass through the layers together.
+fn spans(sequences: &[Sequence<'_>], piece_tokens: usize) -> Vec<Vec<Span>> {
     let mut pieces = Vec::new();
-    let (mut piece, mut room) = (Vec::new(), BATCH_TOKENS);
+    let (mut piece, mut room) = (Vec::new(), piece_tokens);
     for (number, sequence) in sequences.iter().enumerate() {
         let mut next = 0;
         while next < sequence.tokens.len() {
@@ -392,7 +319,7 @@ fn spans(sequences: &[Sequence<'_>]) -> Vec<Vec<Span>> {
             next = end;
             if room == 0 {
                 pieces.push(std::mem::take(&mut piece));
-                room = BATCH_TOKENS;
+                room = piece_tokens;
             }
         }
     }

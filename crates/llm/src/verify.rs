@@ -315,6 +315,11 @@ fn elementwise(numbers: &mut Numbers) -> Result<(), String> {
     in_place("silu_multiply", Kernels::silu_multiply)?;
     in_place("squared_relu_multiply", Kernels::squared_relu_multiply)?;
     in_place("add", Kernels::add)?;
+    in_place("gelu_multiply", Kernels::gelu_multiply)?;
+    in_place("gelu", |kernels, x, _| kernels.gelu(x))?;
+    in_place("scale_and_shift", |kernels, x, y| kernels.scale_and_shift(x, y, y))?;
+    compare("standardize", count, |kernels, out| kernels.standardize(&x, 1e-5, out))?;
+    compare("length", 1, |kernels, out| out.fill(kernels.length(&x)))?;
     in_place("soft_cap", |kernels, x, _| kernels.soft_cap(x, 1.5))
 }
 

@@ -4,36 +4,118 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::LlmError;
-use crate::config::{Architecture, Config};
+use crate::architecture::{FeedForward, NormKind, NormPlacement, Positions, QueryKeyNorm};
+use crate::config::{Config, LONG_FACTORS, RopeScaling};
 use crate::formats;
 use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::kernels::Kernels;
 use crate::matrix::{Matrix, unsupported_type};
 use crate::threads::ThreadPool;
 
+/// A matrix and what is added to its product.
+pub(crate) struct Projection {
+    pub matrix: Matrix,
+    /// `[rows]`
+    pub bias: Option<Vec<f32>>,
+}
+
+/// A normalization of rows of one width.
+pub(crate) enum Norm {
+    /// Weight `[width]`.
+    Rms(Vec<f32>),
+    /// Weight and bias, `[width]` each.
+    Layer(Vec<f32>, Vec<f32>),
+    /// Only the width.
+    PlainLayer(usize),
+}
+
+impl Norm {
+    /// Normalizes every row of `x` into `out`.
+    pub fn apply(&self, kernels: Kernels, epsilon: f32, x: &[f32], out: &mut [f32]) {
+        let width = self.width();
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            match self {
+                Self::Rms(weight) => kernels.rms_norm(x, weight, epsilon, out),
+                Self::Layer(weight, bias) => {
+                    kernels.standardize(x, epsilon, out);
+                    kernels.scale_and_shift(out, weight, bias);
+                }
+                Self::PlainLayer(_) => kernels.standardize(x, epsilon, out),
+            }
+        }
+    }
+
+    /// Normalizes every row of `x` where it is.
+    pub fn apply_in_place(&self, kernels: Kernels, epsilon: f32, x: &mut [f32]) {
+        let width = self.width();
+        let mut original = vec![0.0; width];
+        for row in x.chunks_exact_mut(width) {
+            original.copy_from_slice(row);
+            self.apply(kernels, epsilon, &original, row);
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Rms(weight) | Self::Layer(weight, _) => weight.len(),
+            Self::PlainLayer(width) => *width,
+        }
+    }
+}
+
+/// Where a block is normalized; each over rows of the residual stream's width.
+pub(crate) struct BlockNorms {
+    /// Its input.
+    pub before: Option<Norm>,
+    /// Its output.
+    pub after: Option<Norm>,
+    /// The residual stream, once its output was added.
+    pub residual: Option<Norm>,
+}
+
+/// The matrices whose products are queries, keys and values.
+pub(crate) enum AttentionInput {
+    /// `[Q × E]`, `[K × E]`, `[K × E]`.
+    Separate { query: Projection, key: Projection, value: Projection },
+    /// `[Q + K + K × E]`
+    Fused(Projection),
+}
+
+impl AttentionInput {
+    /// Whether one matrix has them all.
+    pub fn is_fused(&self) -> bool {
+        matches!(self, Self::Fused(_))
+    }
+}
+
+/// The matrices before the activation.
+pub(crate) enum FeedForwardInput {
+    /// `[F × E]` each.
+    Gated { gate: Projection, up: Projection },
+    /// `[F + F × E]`, the gate first.
+    Fused(Projection),
+    /// `[F × E]`
+    Plain(Projection),
+}
+
 /// The weights of one layer. E: embedding, Q: query heads, K: key/value heads, F: feed-forward width.
 pub(crate) struct Layer {
-    /// `[E]`
-    pub attention_norm: Vec<f32>,
-    /// `[Q × E]`
-    pub query: Matrix,
-    /// `[K × E]`
-    pub key: Matrix,
-    /// `[K × E]`
-    pub value: Matrix,
-    /// `[Q]`, BitNet only.
-    pub attention_sub_norm: Option<Vec<f32>>,
+    pub attention_norms: BlockNorms,
+    pub attention_input: AttentionInput,
+    /// Of each query head, or of all.
+    pub query_norm: Option<Norm>,
+    /// Of each key head, or of all.
+    pub key_norm: Option<Norm>,
+    /// Of width Q, BitNet only.
+    pub attention_sub_norm: Option<Norm>,
     /// `[E × Q]`
-    pub output: Matrix,
-    /// `[E]`
-    pub feed_forward_norm: Vec<f32>,
-    /// `[F × E]`
-    pub gate: Matrix,
-    /// `[F × E]`
-    pub up: Matrix,
-    /// `[F]`, BitNet only.
-    pub feed_forward_sub_norm: Option<Vec<f32>>,
+    pub attention_output: Projection,
+    pub feed_forward_norms: BlockNorms,
+    pub feed_forward_input: FeedForwardInput,
+    /// Of width F, BitNet only.
+    pub feed_forward_sub_norm: Option<Norm>,
     /// `[E × F]`
-    pub down: Matrix,
+    pub feed_forward_output: Projection,
 }
 
 /// All weights. V: vocabulary.
@@ -42,43 +124,63 @@ pub(crate) struct Weights {
     embedding: TensorInfo,
     /// Whether `head` is the embedding.
     tied: bool,
+    /// `[E]`, added to every embedding of an encoder: the first type of tokens, which all of them have.
+    pub token_type: Option<Vec<f32>>,
+    /// `[context × E]`, in the file: an encoder's learned positions.
+    pub positions: Option<TensorInfo>,
+    /// Of embeddings, encoders only.
+    pub embedding_norm: Option<Norm>,
     /// `[layers]`
     pub layers: Vec<Layer>,
-    /// `[E]`
-    pub output_norm: Vec<f32>,
-    /// `[V × E]`; the embedding when the file has no `output.weight`.
-    pub head: Matrix,
-    /// `[rope_dimension / 2]`, divisors of the rotation frequencies.
+    /// Of the last layer's output; encoders have none.
+    pub output_norm: Option<Norm>,
+    /// `[V × E]`; the embedding when the file has no `output.weight`. Encoders have none.
+    pub head: Option<Projection>,
+    /// `[dimension / 2]`, divisors of the rotation frequencies.
     pub rope_factors: Option<Vec<f32>>,
 }
 
 struct Loader<'a> {
     gguf: &'a mut Arc<Gguf>,
+    config: &'a Config,
     pool: &'a ThreadPool,
     used: BTreeSet<String>,
 }
 
 impl Loader<'_> {
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LlmError> {
-        self.matrix_of(name, rows, columns, false)
+    fn projection(&mut self, name: &str, rows: usize, columns: usize) -> Result<Projection, LlmError> {
+        self.projection_of(name, rows, columns, false)
     }
 
-    fn matrix_of(
+    fn projection_of(
         &mut self,
         name: &str,
         rows: usize,
         columns: usize,
         looked_up: bool,
-    ) -> Result<Matrix, LlmError> {
-        let info = self.gguf.tensor(&format!("{name}.weight"))?.clone();
-        info.expect_shape(&[columns as u64, rows as u64])?;
+    ) -> Result<Projection, LlmError> {
+        let info = self.table(&format!("{name}.weight"), rows, columns)?;
         let scale = format!("{name}.scale");
-        let factor = match self.gguf.get_tensor(&scale) {
-            Some(_) => self.vector(&scale, 1)?[0],
-            None => 1.0,
+        let factor = match self.has(&scale) {
+            true => self.vector(&scale, 1)?[0],
+            false => 1.0,
         };
+        let bias = format!("{name}.bias");
+        let bias = self.has(&bias).then(|| self.vector(&bias, rows)).transpose()?;
+        let matrix = Matrix::load(self.gguf, &info, factor, looked_up, self.pool)?;
+        Ok(Projection { matrix, bias })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.gguf.get_tensor(name).is_some()
+    }
+
+    /// A tensor of this shape.
+    fn table(&mut self, name: &str, rows: usize, columns: usize) -> Result<TensorInfo, LlmError> {
+        let info = self.gguf.tensor(name)?.clone();
+        info.expect_shape(&[columns as u64, rows as u64])?;
         self.used.insert(info.name.clone());
-        Matrix::load(self.gguf, &info, factor, looked_up, self.pool)
+        Ok(info)
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LlmError> {
@@ -95,84 +197,207 @@ impl Loader<'_> {
         formats::decode_row(info.tensor_type, self.gguf.tensor_bytes(info), 1.0, &mut values);
         Ok(values)
     }
+
+    fn norm(&mut self, name: &str, width: usize) -> Result<Norm, LlmError> {
+        Ok(match self.config.architecture.norm {
+            NormKind::Rms => Norm::Rms(self.vector(&format!("{name}.weight"), width)?),
+            NormKind::Layer => Norm::Layer(
+                self.vector(&format!("{name}.weight"), width)?,
+                self.vector(&format!("{name}.bias"), width)?,
+            ),
+            NormKind::PlainLayer => Norm::PlainLayer(width),
+        })
+    }
+
+    fn norm_if(&mut self, exists: bool, name: &str, width: usize) -> Result<Option<Norm>, LlmError> {
+        exists.then(|| self.norm(name, width)).transpose()
+    }
+
+    fn block_norms(&mut self, before: &str, after: &str, residual: &str) -> Result<BlockNorms, LlmError> {
+        use NormPlacement::{After, AfterResidual, Before, BeforeAndAfter};
+        let (placement, width) = (self.config.architecture.norm_placement, self.config.embedding_length);
+        Ok(BlockNorms {
+            before: self.norm_if(matches!(placement, Before | BeforeAndAfter), before, width)?,
+            after: self.norm_if(matches!(placement, After | BeforeAndAfter), after, width)?,
+            residual: self.norm_if(placement == AfterResidual, residual, width)?,
+        })
+    }
+
+    fn layer(&mut self, number: usize) -> Result<Layer, LlmError> {
+        let config = self.config;
+        let (width, feed_forward) = (config.embedding_length, config.feed_forward_length);
+        let (query, key_value) = (config.query_length(), config.key_value_length());
+        let name = |part: &str| format!("blk.{number}.{part}");
+        let (query_norm, key_norm) = match config.architecture.query_key_norm {
+            QueryKeyNorm::None => (None, None),
+            QueryKeyNorm::Head => (Some(config.head_length), Some(config.head_length)),
+            QueryKeyNorm::Full => (Some(query), Some(key_value)),
+        };
+        let sub_norms = config.architecture.sub_norms;
+        Ok(Layer {
+            attention_norms: self.block_norms(
+                &name("attn_norm"),
+                &name("post_attention_norm"),
+                &name("attn_output_norm"),
+            )?,
+            attention_input: if self.has(&name("attn_qkv.weight")) {
+                AttentionInput::Fused(self.projection(&name("attn_qkv"), query + 2 * key_value, width)?)
+            } else {
+                AttentionInput::Separate {
+                    query: self.projection(&name("attn_q"), query, width)?,
+                    key: self.projection(&name("attn_k"), key_value, width)?,
+                    value: self.projection(&name("attn_v"), key_value, width)?,
+                }
+            },
+            query_norm: query_norm.map(|width| self.norm(&name("attn_q_norm"), width)).transpose()?,
+            key_norm: key_norm.map(|width| self.norm(&name("attn_k_norm"), width)).transpose()?,
+            attention_sub_norm: self.norm_if(sub_norms, &name("attn_sub_norm"), query)?,
+            attention_output: self.projection(&name("attn_output"), width, query)?,
+            feed_forward_norms: self.block_norms(
+                &name("ffn_norm"),
+                &name("post_ffw_norm"),
+                &name("layer_output_norm"),
+            )?,
+            feed_forward_input: match config.architecture.feed_forward {
+                FeedForward::Gated => FeedForwardInput::Gated {
+                    gate: self.projection(&name("ffn_gate"), feed_forward, width)?,
+                    up: self.projection(&name("ffn_up"), feed_forward, width)?,
+                },
+                FeedForward::Fused => {
+                    FeedForwardInput::Fused(self.projection(&name("ffn_up"), 2 * feed_forward, width)?)
+                }
+                FeedForward::Plain => {
+                    FeedForwardInput::Plain(self.projection(&name("ffn_up"), feed_forward, width)?)
+                }
+            },
+            feed_forward_sub_norm: self.norm_if(sub_norms, &name("ffn_sub_norm"), feed_forward)?,
+            feed_forward_output: self.projection(&name("ffn_down"), width, feed_forward)?,
+        })
+    }
+
+    /// Divisors of the rotation frequencies.
+    fn rope_factors(&mut self) -> Result<Option<Vec<f32>>, LlmError> {
+        const FACTORS: &str = "rope_freqs.weight";
+        const SHORT_FACTORS: &str = "rope_factors_short.weight";
+        let Some(rope) = self.config.rope else { return Ok(None) };
+        let name = match rope.scaling {
+            RopeScaling::Long { long } => {
+                self.used.extend([LONG_FACTORS.to_owned(), SHORT_FACTORS.to_owned()]);
+                if long { LONG_FACTORS } else { SHORT_FACTORS }
+            }
+            RopeScaling::Linear(_) | RopeScaling::Yarn { .. } if self.has(FACTORS) => FACTORS,
+            RopeScaling::Linear(_) | RopeScaling::Yarn { .. } => return Ok(None),
+        };
+        let factors = self.vector(name, rope.dimension / 2)?;
+        if factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
+            return Err(LlmError::Tensor {
+                name: name.into(),
+                problem: "has factors that are not positive".into(),
+            });
+        }
+        Ok(Some(factors))
+    }
 }
 
 impl Weights {
     /// Loads everything; fails when a tensor is missing, has another shape, or would be ignored. Weights are repacked
     /// in the file's own memory where that can be; after a failure such a file is of no use any more.
     pub fn load(gguf: &mut Arc<Gguf>, config: &Config, pool: &ThreadPool) -> Result<Self, LlmError> {
-        let (embedding_length, feed_forward) = (config.embedding_length, config.feed_forward_length);
-        let mut loader = Loader { gguf, pool, used: BTreeSet::new() };
-        let embedding = loader.gguf.tensor("token_embd.weight")?.clone();
-        embedding.expect_shape(&[embedding_length as u64, config.vocabulary_size as u64])?;
-        loader.used.insert(embedding.name.clone());
+        let (width, encoder) = (config.embedding_length, config.architecture.encoder);
+        let mut loader = Loader { gguf, config, pool, used: BTreeSet::new() };
+        let embedding = loader.table("token_embd.weight", config.vocabulary_size, width)?;
 
         // The largest matrix comes first: while it is repacked, both copies are in memory.
-        let tied = loader.gguf.get_tensor("output.weight").is_none();
+        let tied = !encoder && !loader.has("output.weight");
         let head_name = if tied { "token_embd" } else { "output" };
-        let head = loader.matrix_of(head_name, config.vocabulary_size, embedding_length, tied)?;
+        let head = (!encoder)
+            .then(|| loader.projection_of(head_name, config.vocabulary_size, width, tied))
+            .transpose()?;
 
-        let bit_net = config.architecture == Architecture::BitNet;
-        let mut layers = Vec::new();
-        for number in 0..config.block_count {
-            let name = |part: &str| format!("blk.{number}.{part}");
-            let (query, key_value) = (config.query_length(), config.key_value_length());
-            let sub_norm = |loader: &mut Loader<'_>, part: &str, length: usize| {
-                bit_net.then(|| loader.vector(&format!("blk.{number}.{part}.weight"), length)).transpose()
-            };
-            layers.push(Layer {
-                attention_norm: loader.vector(&name("attn_norm.weight"), embedding_length)?,
-                query: loader.matrix(&name("attn_q"), query, embedding_length)?,
-                key: loader.matrix(&name("attn_k"), key_value, embedding_length)?,
-                value: loader.matrix(&name("attn_v"), key_value, embedding_length)?,
-                attention_sub_norm: sub_norm(&mut loader, "attn_sub_norm", query)?,
-                output: loader.matrix(&name("attn_output"), embedding_length, query)?,
-                feed_forward_norm: loader.vector(&name("ffn_norm.weight"), embedding_length)?,
-                gate: loader.matrix(&name("ffn_gate"), feed_forward, embedding_length)?,
-                up: loader.matrix(&name("ffn_up"), feed_forward, embedding_length)?,
-                feed_forward_sub_norm: sub_norm(&mut loader, "ffn_sub_norm", feed_forward)?,
-                down: loader.matrix(&name("ffn_down"), embedding_length, feed_forward)?,
-            });
-        }
-        let output_norm = loader.vector("output_norm.weight", embedding_length)?;
-        let rope_factors = match loader.gguf.get_tensor("rope_freqs.weight") {
-            Some(_) => {
-                let factors = loader.vector("rope_freqs.weight", config.rope_dimension / 2)?;
-                if factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
-                    return Err(LlmError::Tensor {
-                        name: "rope_freqs.weight".into(),
-                        problem: "has factors that are not positive".into(),
-                    });
-                }
-                Some(factors)
-            }
-            None => None,
+        let token_type = match loader.gguf.get_tensor("token_types.weight").cloned() {
+            Some(info) if encoder => Some(loader.first_row(&info)?),
+            _ => None,
         };
-        if let TensorType::Other(_) = embedding.tensor_type {
-            // With a separate output the embedding is no matrix, so its type was not checked yet.
-            return Err(unsupported_type(&embedding));
+        let positions = match config.architecture.positions {
+            Positions::Learned => Some(loader.table("position_embd.weight", config.context_length, width)?),
+            Positions::Rope(_) => None,
+        };
+        let embedding_norm = loader.norm_if(encoder, "token_embd_norm", width)?;
+        let layers = (0..config.block_count).map(|number| loader.layer(number)).collect::<Result<_, _>>()?;
+        let output_norm = loader.norm_if(!encoder, "output_norm", width)?;
+        let rope_factors = loader.rope_factors()?;
+        // What is only looked up is no matrix, so its type was not checked yet.
+        let looked_up = [Some(&embedding), positions.as_ref()];
+        if let Some(table) =
+            looked_up.into_iter().flatten().find(|table| matches!(table.tensor_type, TensorType::Other(_)))
+        {
+            return Err(unsupported_type(table));
         }
         if let Some(extra) = loader.gguf.tensors().iter().find(|tensor| !loader.used.contains(&tensor.name)) {
             return Err(LlmError::Unsupported(format!(
                 "the model has the tensor `{}`, which its architecture `{}` does not use here; running without it \
                  would give wrong results",
-                extra.name, config.architecture_name
+                extra.name, config.architecture.name
             )));
         }
-        Ok(Self { embedding, tied, layers, output_norm, head, rope_factors })
+        Ok(Self {
+            embedding,
+            tied,
+            token_type,
+            positions,
+            embedding_norm,
+            layers,
+            output_norm,
+            head,
+            rope_factors,
+        })
     }
 
     /// Decodes the embedding of `token` into `out`, `[E]`.
     pub fn embed(&self, gguf: &Gguf, token: usize, out: &mut [f32]) {
-        let bytes = gguf.tensor_bytes(&self.embedding);
-        let (kind, columns, rows) = (self.embedding.tensor_type, out.len(), self.embedding.rows() as usize);
-        let scale = if kind == TensorType::I2S { formats::i2s_scale(bytes, rows * columns) } else { 1.0 };
         let mut row = Vec::new();
-        if self.tied && self.head.row_bytes(gguf, token, &mut row) {
-            formats::decode_row(kind, &row, scale, out);
+        if let Some(head) = self.head.as_ref().filter(|_| self.tied)
+            && head.matrix.row_bytes(gguf, token, &mut row)
+        {
+            let scale = table_scale(gguf, &self.embedding);
+            formats::decode_row(self.embedding.tensor_type, &row, scale, out);
             return;
         }
-        let row_bytes = kind.row_bytes(columns as u64).unwrap_or(0) as usize;
-        formats::decode_row(kind, &bytes[token * row_bytes..][..row_bytes], scale, out);
+        decode_table_row(gguf, &self.embedding, token, out);
     }
+}
+
+impl Loader<'_> {
+    /// The first row of an encoder's table of token types.
+    fn first_row(&mut self, info: &TensorInfo) -> Result<Vec<f32>, LlmError> {
+        let width = self.config.embedding_length;
+        if info.shape.first() != Some(&(width as u64)) || info.rows() == 0 {
+            let problem = format!("has rows of {} numbers instead of {width}", info.columns());
+            return Err(LlmError::Tensor { name: info.name.clone(), problem });
+        }
+        if let TensorType::Other(_) = info.tensor_type {
+            return Err(unsupported_type(info));
+        }
+        self.used.insert(info.name.clone());
+        let mut row = vec![0.0; width];
+        decode_table_row(self.gguf, info, 0, &mut row);
+        Ok(row)
+    }
+}
+
+/// The scale of all rows of a table.
+fn table_scale(gguf: &Gguf, info: &TensorInfo) -> f32 {
+    match info.tensor_type {
+        TensorType::I2S => {
+            formats::i2s_scale(gguf.tensor_bytes(info), (info.rows() * info.columns()) as usize)
+        }
+        _ => 1.0,
+    }
+}
+
+/// Decodes a row of a table that is in the file as it was.
+pub(crate) fn decode_table_row(gguf: &Gguf, info: &TensorInfo, row: usize, out: &mut [f32]) {
+    let row_bytes = info.tensor_type.row_bytes(out.len() as u64).unwrap_or(0) as usize;
+    let bytes = &gguf.tensor_bytes(info)[row * row_bytes..][..row_bytes];
+    formats::decode_row(info.tensor_type, bytes, table_scale(gguf, info), out);
 }

@@ -253,8 +253,9 @@ fn models_that_would_be_computed_wrongly_are_refused() {
     ];
     let (old, kind) = (old.concat(), 12u32.to_le_bytes());
     assert!(load(patched(bytes.clone(), &old, &[&old[..], &kind].concat())).contains("Q4_K"));
-    let renamed = patched(bytes, b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0gemma");
-    assert!(load(renamed).contains("`gemma`"));
+    let renamed = patched(bytes, b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0mamba");
+    let error = load(renamed);
+    assert!(error.contains("`mamba`") && error.contains("qwen3, gemma, gemma2"), "{error}");
 }
 
 proptest! {

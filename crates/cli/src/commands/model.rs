@@ -33,7 +33,7 @@ pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
     let elements: u64 = gguf.tensors().iter().map(|tensor| tensor.columns() * tensor.rows()).sum();
     let lines = [
         ("name", if config.name.is_empty() { "unnamed".to_owned() } else { config.name.clone() }),
-        ("architecture", config.architecture_name.clone()),
+        ("architecture", config.architecture.name.to_owned()),
         ("file", format!("{} bytes{}", gguf.file_bytes(), files(gguf.shards().count()))),
         ("weights", format!("{elements} in {} tensors", gguf.tensors().len())),
         ("context", format!("{} tokens", config.context_length)),

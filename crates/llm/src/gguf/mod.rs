@@ -313,6 +313,19 @@ impl Gguf {
         })
     }
 
+    /// Whether the value of `key` is an array.
+    pub fn is_array(&self, key: &str) -> bool {
+        matches!(self.metadata.get(key), Some(Value::Array(..)))
+    }
+
+    /// The booleans of `key`, if the key exists; integers count as true where they are not 0.
+    pub fn get_flags(&self, key: &str) -> Result<Option<Vec<bool>>, LlmError> {
+        self.elements(key, "an array of booleans", |element, raw| match element {
+            ElementType::Bool => raw.first().map(|byte| *byte != 0),
+            _ => element.integer(raw).map(|integer| integer != 0),
+        })
+    }
+
     /// The integers of `key`.
     pub fn i32s(&self, key: &str) -> Result<Vec<i32>, LlmError> {
         self.get_i32s(key)?.ok_or_else(|| Self::missing(key))

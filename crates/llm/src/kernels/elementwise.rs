@@ -45,6 +45,45 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32])
     }
 }
 
+/// Sum over the virtual lanes.
+#[inline(always)]
+fn sum(x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for chunk in x.chunks(LANES) {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    reduce(&lanes)
+}
+
+/// Layer normalization without its weights: `out[i] = (x[i] - mean) / sqrt(variance + epsilon)`.
+#[inline(always)]
+pub(crate) fn standardize(x: &[f32], epsilon: f32, out: &mut [f32]) {
+    let mean = sum(x) / x.len() as f32;
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x - mean;
+    }
+    let scale = 1.0 / (sum_of_squares(out) / x.len() as f32 + epsilon).sqrt();
+    for out in out {
+        *out *= scale;
+    }
+}
+
+/// The weights of layer normalization: `x[i] = x[i] · weight[i] + bias[i]`.
+#[inline(always)]
+pub(crate) fn scale_and_shift(x: &mut [f32], weight: &[f32], bias: &[f32]) {
+    for ((x, weight), bias) in x.iter_mut().zip(weight).zip(bias) {
+        *x = *x * weight + bias;
+    }
+}
+
+/// The length of a vector: the root of the sum of squares.
+#[inline(always)]
+pub(crate) fn length(x: &[f32]) -> f32 {
+    sum_of_squares(x).sqrt()
+}
+
 /// Adding and subtracting this rounds an f32 of magnitude below 2²² to the nearest integer, ties to even.
 const ROUNDING: f32 = 12_582_912.0;
 
@@ -103,6 +142,30 @@ pub(crate) fn silu_multiply(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
         let x = *gate;
         *gate = x / (1.0 + exp(-x)) * up;
+    }
+}
+
+/// The Gaussian error linear unit in its form with tanh (arXiv:1606.08415):
+/// `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
+#[inline(always)]
+fn gelu_of(x: f32) -> f32 {
+    const ROOT_OF_TWO_OVER_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + tanh(ROOT_OF_TWO_OVER_PI * x * (1.0 + 0.044_715 * x * x)))
+}
+
+/// `x[i] = gelu(x[i])`.
+#[inline(always)]
+pub(crate) fn gelu(x: &mut [f32]) {
+    for x in x {
+        *x = gelu_of(*x);
+    }
+}
+
+/// GEGLU: `gate[i] = gelu(gate[i]) · up[i]`.
+#[inline(always)]
+pub(crate) fn gelu_multiply(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = gelu_of(*gate) * up;
     }
 }
 
@@ -260,6 +323,30 @@ mod tests {
         assert_eq!([f32::INFINITY, f32::NEG_INFINITY, -0.0].map(tanh), [1.0, -1.0, -0.0]);
         assert!(tanh(f32::NAN).is_nan());
         assert_eq!(tanh(1e-30), 1e-30);
+    }
+
+    #[test]
+    fn gelu_is_close_to_its_formula() {
+        for step in -2000..=2000 {
+            let x = step as f32 / 100.0;
+            let exact = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (exact + 0.044_715 * exact.powi(3));
+            let exact = 0.5 * exact * (1.0 + libm::tanh(inner));
+            let difference = (f64::from(gelu_of(x)) - exact).abs();
+            assert!(difference <= 1e-6 * exact.abs().max(0.1), "gelu({x}) is off by {difference}");
+        }
+    }
+
+    #[test]
+    fn a_standardized_row_has_mean_0_and_deviation_1() {
+        let x: Vec<f32> = (0..77).map(|number| (number * 37 % 29) as f32 + 100.0).collect();
+        let mut out = vec![0.0; x.len()];
+        standardize(&x, 1e-6, &mut out);
+        assert!((sum(&out) / 77.0).abs() < 1e-5);
+        assert!((sum_of_squares(&out) / 77.0 - 1.0).abs() < 1e-5);
+        assert!(out.windows(2).zip(x.windows(2)).all(|(out, x)| (out[0] < out[1]) == (x[0] < x[1])));
+        scale_and_shift(&mut out, &vec![2.0; 77], &vec![3.0; 77]);
+        assert!((sum(&out) / 77.0 - 3.0).abs() < 1e-5);
     }
 
     #[test]

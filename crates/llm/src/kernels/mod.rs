@@ -242,6 +242,31 @@ impl Kernels {
         dispatch!(self, rms_norm(x, weight, epsilon, out));
     }
 
+    /// `out = (x - mean(x)) / deviation(x)`.
+    pub(crate) fn standardize(self, x: &[f32], epsilon: f32, out: &mut [f32]) {
+        dispatch!(self, standardize(x, epsilon, out));
+    }
+
+    /// `x = x · weight + bias`.
+    pub(crate) fn scale_and_shift(self, x: &mut [f32], weight: &[f32], bias: &[f32]) {
+        dispatch!(self, scale_and_shift(x, weight, bias));
+    }
+
+    /// The root of the sum of squares.
+    pub(crate) fn length(self, x: &[f32]) -> f32 {
+        dispatch!(self, length(x))
+    }
+
+    /// `x = gelu(x)`.
+    pub(crate) fn gelu(self, x: &mut [f32]) {
+        dispatch!(self, gelu(x));
+    }
+
+    /// `gate = gelu(gate) · up`.
+    pub(crate) fn gelu_multiply(self, gate: &mut [f32], up: &[f32]) {
+        dispatch!(self, gelu_multiply(gate, up));
+    }
+
     /// `x = cap · tanh(x / cap)`.
     pub(crate) fn soft_cap(self, x: &mut [f32], cap: f32) {
         dispatch!(self, soft_cap(x, cap));

@@ -307,6 +307,16 @@ impl Tokenizer {
         segments
     }
 
+    /// Fails when there are more tokens than the model knows.
+    pub(crate) fn check_vocabulary(&self, known: usize) -> Result<(), LlmError> {
+        if self.vocabulary_size() <= known {
+            return Ok(());
+        }
+        let message =
+            format!("the tokenizer has {} tokens, but the model knows {known}", self.vocabulary_size());
+        Err(LlmError::Tokenizer { message })
+    }
+
     /// The number of tokens.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary.len()

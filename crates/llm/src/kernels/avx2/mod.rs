@@ -497,6 +497,11 @@ macro_rules! shared {
 
 shared! {
     rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]);
+    standardize(x: &[f32], epsilon: f32, out: &mut [f32]);
+    scale_and_shift(x: &mut [f32], weight: &[f32], bias: &[f32]);
+    length(x: &[f32]) -> f32;
+    gelu(x: &mut [f32]);
+    gelu_multiply(gate: &mut [f32], up: &[f32]);
     soft_cap(x: &mut [f32], cap: f32);
     softmax(scores: &mut [f32]);
     distribution(x: &[f32]) -> [f32; 3];

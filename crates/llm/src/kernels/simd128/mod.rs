@@ -22,8 +22,8 @@ mod float;
 use std::arch::wasm32::*;
 
 pub(crate) use super::elementwise::{
-    add, distribution, quantize_blocks, quantize_token, rms_norm, silu_multiply, soft_cap, softmax,
-    squared_relu_multiply,
+    add, distribution, gelu, gelu_multiply, length, quantize_blocks, quantize_token, rms_norm,
+    scale_and_shift, silu_multiply, soft_cap, softmax, squared_relu_multiply, standardize,
 };
 pub(crate) use super::scalar::{attention_values_q8, to_half};
 use super::{
