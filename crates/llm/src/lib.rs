@@ -7,6 +7,7 @@
 //!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text, and a guard
 //!   ([`GuardConfig`]) may stop it.
 //! - [`Embedder`]: a model that makes vectors of texts.
+//! - [`scheduler`]: the generations of many sessions, advanced together.
 //! - [`LlmError`]: everything that can go wrong, as a sentence with a way out.
 //!
 //! Hosts: everything here runs natively and on `wasm32-unknown-unknown`, where a model's bytes come in a vector
@@ -36,6 +37,7 @@ mod matrix;
 mod model;
 mod rope;
 pub mod sampler;
+pub mod scheduler;
 mod session;
 pub mod stream;
 pub mod template;

@@ -153,20 +153,19 @@ impl Model {
         sequences: &mut [Sequence<'_>],
         logits: &mut Vec<f32>,
     ) -> Result<(), LlmError> {
-        if !self.continues_texts() {
-            return Err(LlmError::Unsupported(format!(
-                "the model sees a text as a whole (`{}`) and cannot continue one; it is for embeddings",
-                self.config.architecture.name
-            )));
-        }
         for sequence in &*sequences {
-            self.check(sequence)?;
+            self.check_continuation(sequence)?;
         }
+        self.forward_checked(sequences, logits);
+        Ok(())
+    }
+
+    /// [`forward_batch`](Self::forward_batch) of sequences that were [checked](Self::check_continuation).
+    pub(crate) fn forward_checked(&self, sequences: &mut [Sequence<'_>], logits: &mut Vec<f32>) {
         logits.clear();
         self.forward_pieces(sequences, BATCH_TOKENS, &mut |sequences, spans, state| {
             self.append_logits(sequences, spans, &state.x, logits);
         });
-        Ok(())
     }
 
     /// Whether it can continue a text: encoders, and what else sees each text as a whole, cannot.
@@ -208,6 +207,17 @@ impl Model {
             self.forward_rows(sequences, &spans, &mut state);
             visit(sequences, &spans, &mut state);
         }
+    }
+
+    /// Whether `sequence` can be evaluated for its logits.
+    pub(crate) fn check_continuation(&self, sequence: &Sequence<'_>) -> Result<(), LlmError> {
+        if !self.continues_texts() {
+            return Err(LlmError::Unsupported(format!(
+                "the model sees a text as a whole (`{}`) and cannot continue one; it is for embeddings",
+                self.config.architecture.name
+            )));
+        }
+        self.check(sequence)
     }
 
     /// Whether `sequence` can be evaluated.

@@ -12,6 +12,7 @@
 //! **Invariant:** `cache` holds the first `cache.len()` of `tokens`, `segments` say what `tokens` stand for, and
 //! every mark is a place in both where a request or its answer ended.
 
+mod evaluation;
 mod generation;
 
 use std::ops::ControlFlow;
@@ -25,6 +26,7 @@ use crate::sampler::Sampler;
 use crate::stream::Utf8Decoder;
 use crate::tokenizer::{Before, Segment};
 use crate::{KvCache, LlmError};
+pub(crate) use evaluation::Evaluation;
 use generation::Outcome;
 pub use generation::{Generation, Progress};
 

@@ -62,11 +62,11 @@ pub struct Generation {
     prompt_tokens: usize,
     /// Of these, in the session's cache when it started.
     cached: usize,
-    generated: Vec<u32>,
+    pub(super) generated: Vec<u32>,
     /// Whether the text ends before the tokens do: before a stop text, or where the guard stopped it.
     cut: bool,
     /// The logits after the last evaluated token.
-    logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
     /// The session's course that this generation is.
     course: u64,
     finished: bool,
@@ -172,7 +172,17 @@ impl Generation {
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Option<GenerateResponse>, LlmError> {
         self.check(session)?;
-        match self.step(session, prompt_tokens.max(1), on_token) {
+        let step = self.step(session, prompt_tokens.max(1), on_token);
+        self.answer(session, step)
+    }
+
+    /// What a step came to: the response if it was the last.
+    pub(super) fn answer(
+        &mut self,
+        session: &mut Session,
+        step: Result<Option<FinishReason>, LlmError>,
+    ) -> Result<Option<GenerateResponse>, LlmError> {
+        match step {
             Ok(finish) => Ok(finish.map(|finish| self.finish(session, finish))),
             Err(error) => {
                 self.finished = true;
@@ -181,6 +191,11 @@ impl Generation {
                 Err(error)
             }
         }
+    }
+
+    /// Prompt tokens that take a fraction of a second on one core of a browser.
+    pub(crate) fn piece(&self) -> usize {
+        self.piece
     }
 
     /// Ends the generation where it is: the response has the tokens generated so far, which stay part of the
@@ -199,7 +214,7 @@ impl Generation {
         Ok(self.finish(session, FinishReason::Cancelled))
     }
 
-    fn check(&self, session: &Session) -> Result<(), LlmError> {
+    pub(super) fn check(&self, session: &Session) -> Result<(), LlmError> {
         let problem = if self.finished {
             "this generation is over; start another"
         } else if self.course != session.course
@@ -219,25 +234,17 @@ impl Generation {
         prompt_tokens: usize,
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Option<FinishReason>, LlmError> {
+        let Some(evaluation) = self.evaluation(session, prompt_tokens) else {
+            return self.choose(session, on_token);
+        };
+        let mut logits = Vec::new();
         let model = Arc::clone(&session.model);
-        let evaluated = session.cache.len();
-        let left = &session.tokens[evaluated..];
-        if self.generated.is_empty() && !left.is_empty() {
-            if left.len() > prompt_tokens {
-                model.model.extend(&mut session.cache, &left[..prompt_tokens])?;
-            } else {
-                model.model.forward(&mut session.cache, left, &mut self.logits)?;
-            }
-            return Ok(None);
-        }
-        if !left.is_empty() {
-            model.model.forward(&mut session.cache, left, &mut self.logits)?;
-        }
-        self.choose(session, on_token)
+        model.model.forward_batch(&mut [session.sequence(&evaluation)], &mut logits)?;
+        self.go_on(session, &evaluation, &logits, on_token)
     }
 
     /// Chooses the next token after `logits`.
-    fn choose(
+    pub(super) fn choose(
         &mut self,
         session: &mut Session,
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
