@@ -304,3 +304,127 @@ fn vocabulary_size(metadata: &Metadata<'_>) -> Result<usize, LlmError> {
         _ => Ok(vocabulary as usize),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::MetadataValue::{self, Bool, F32, I32s, String, U32};
+    use crate::gguf::{GgufWriter, TensorSpecification, TensorType};
+
+    /// Reads a configuration of two layers with these settings, which replace usual ones.
+    fn read(architecture: &str, settings: &[(&str, MetadataValue)]) -> Result<Config, LlmError> {
+        let usual = [
+            ("context_length", U32(64)),
+            ("embedding_length", U32(32)),
+            ("block_count", U32(2)),
+            ("feed_forward_length", U32(48)),
+            ("attention.head_count", U32(4)),
+            ("attention.layer_norm_rms_epsilon", F32(1e-5)),
+            ("attention.layer_norm_epsilon", F32(1e-5)),
+        ];
+        let given = |name: &str| settings.iter().any(|(known, _)| *known == name);
+        let kept = usual.into_iter().filter(|(name, _)| !given(name));
+        let mut metadata = vec![("general.architecture".to_owned(), String(architecture.to_owned()))];
+        metadata.extend(
+            kept.chain(settings.iter().cloned())
+                .map(|(name, value)| (format!("{architecture}.{name}"), value)),
+        );
+        let embedding = TensorSpecification::new("token_embd.weight", &[32, 10], TensorType::F32);
+        let mut writer = GgufWriter::new(Vec::new(), &metadata, vec![embedding]).unwrap();
+        writer.tensor([[0; 32 * 10 * 4]]).unwrap();
+        Config::read(&Gguf::from_vec(writer.finish().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused_by_name() {
+        let not_numbers = || [f32::NAN, f32::INFINITY, -1.0].map(F32).to_vec();
+        for (architecture, name, values) in [
+            ("llama", "block_count", vec![U32(0), U32(u32::MAX), String("2".into())]),
+            ("llama", "attention.head_count", vec![U32(0), U32(3), I32s(vec![4]), I32s(vec![4, -1])]),
+            ("llama", "attention.head_count_kv", vec![U32(3), I32s(vec![2, 4]), I32s(vec![0, 0])]),
+            ("llama", "feed_forward_length", vec![U32(0), I32s(vec![48, 48, 48]), F32(48.0)]),
+            ("qwen3", "attention.key_length", vec![U32(0), U32(1 << 17), U32(u32::MAX)]),
+            ("qwen3", "attention.value_length", vec![U32(7)]),
+            ("gemma3", "attention.key_length_swa", vec![U32(16)]),
+            ("gemma2", "attention.sliding_window", vec![U32(0), F32(2.0)]),
+            ("gemma2", "attn_logit_softcapping", not_numbers()),
+            ("gemma2", "final_logit_softcapping", not_numbers()),
+            ("olmo", "attention.clamp_kqv", not_numbers()),
+            ("granite", "embedding_scale", not_numbers()),
+            ("granite", "logit_scale", not_numbers()),
+            ("llama", "rope.freq_base", [not_numbers(), vec![F32(0.0)]].concat()),
+            ("llama", "rope.scaling.factor", not_numbers()),
+            ("llama", "rope.scaling.original_context_length", vec![U32(0), U32(u32::MAX)]),
+            ("llama", "rope.scaling.attn_factor", [not_numbers(), vec![F32(0.0)]].concat()),
+            ("llama", "rope.dimension_count", vec![U32(0), U32(3), U32(10)]),
+            ("bert", "pooling_type", vec![U32(5), F32(1.0)]),
+            ("bert", "attention.causal", vec![U32(1)]),
+        ] {
+            for value in values {
+                let error = read(architecture, &[(name, value.clone())]).expect_err(name).to_string();
+                let key = format!("`{architecture}.{name}`");
+                assert!(error.contains(&key), "{key} {value:?}: {error}");
+            }
+        }
+        let yarn = ("rope.scaling.type", String("yarn".into()));
+        for (name, value) in [
+            ("rope.scaling.yarn_ext_factor", F32(f32::NAN)),
+            ("rope.scaling.yarn_ext_factor", F32(2.0)),
+            ("rope.scaling.yarn_attn_factor", F32(-1.0)),
+            ("rope.scaling.yarn_beta_fast", F32(0.0)),
+            ("rope.scaling.yarn_beta_slow", F32(f32::NAN)),
+            ("rope.scaling.yarn_log_multiplier", F32(f32::INFINITY)),
+        ] {
+            let error = read("qwen2", &[yarn.clone(), (name, value)]).expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(read("qwen2", &[("rope.scaling.type", String("dynamic".into()))]).is_err());
+        assert!(read("llama", &[("expert_count", U32(8))]).is_err());
+        assert!(read("bert", &[("pooling_type", U32(4))]).is_err());
+    }
+
+    #[test]
+    fn numbers_may_be_said_once_for_each_layer() {
+        let config = read("llama", &[("attention.head_count_kv", I32s(vec![2, 2]))]).unwrap();
+        assert_eq!((config.head_count, config.head_count_kv, config.head_length), (4, 2, 8));
+    }
+
+    #[test]
+    fn windows_are_in_the_layers_that_the_architecture_or_the_file_says() {
+        let windows = |architecture: &str, settings: &[(&str, MetadataValue)]| {
+            let config = read(architecture, settings).unwrap();
+            (0..config.block_count).map(|layer| config.layer_window(layer)).collect::<Vec<_>>()
+        };
+        let layers = ("block_count", U32(7));
+        let window = ("attention.sliding_window", U32(5));
+        let some = Some(5);
+        assert_eq!(windows("gemma2", &[]), [Some(4096), None]);
+        assert_eq!(windows("gemma3", std::slice::from_ref(&layers)), [None; 7]);
+        assert_eq!(windows("gemma3", &[layers, window.clone()]), [some, some, some, some, some, None, some]);
+        assert_eq!(windows("phi3", &[("attention.sliding_window", U32(0))]), [None; 2]);
+        assert_eq!(windows("phi3", std::slice::from_ref(&window)), [some; 2]);
+        assert_eq!(windows("llama", std::slice::from_ref(&window)), [None; 2]);
+        let pattern = |values: Vec<i32>| ("attention.sliding_window_pattern", I32s(values));
+        assert_eq!(windows("olmo2", &[window.clone(), pattern(vec![0, 1])]), [None, some]);
+        let error = read("olmo2", &[window, pattern(vec![0, 1, 1])]).unwrap_err().to_string();
+        assert!(error.contains("sliding_window_pattern") && error.contains("2 layers"), "{error}");
+    }
+
+    #[test]
+    fn positions_that_a_model_does_not_use_rotate_nothing() {
+        let layers = ("block_count", U32(5));
+        let config = read("smollm3", &[layers]).unwrap();
+        assert_eq!([0, 1, 2, 3, 4].map(|layer| config.rotates(layer)), [true, true, true, false, true]);
+        assert_eq!(read("granite", &[("rope.scaling.finetuned", Bool(false))]).unwrap().rope, None);
+        assert!(read("granite", &[]).unwrap().rope.is_some());
+        assert_eq!(read("bert", &[]).unwrap().rope, None);
+    }
+
+    #[test]
+    fn the_largest_gemmas_divide_queries_by_the_width_of_a_head_of_the_embedding() {
+        let wide = [("attention.key_length", U32(16)), ("block_count", U32(46))];
+        assert_eq!(read("gemma2", &wide).unwrap().attention_scale, 1.0 / 8f32.sqrt());
+        assert_eq!(read("gemma2", &wide[..1]).unwrap().attention_scale, 1.0 / 4.0);
+        assert_eq!(read("gemma3", &wide).unwrap().attention_scale, 1.0 / 4.0);
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! The same preset always gives the same bytes: weights come from one seeded stream, in the file's order.
 
+mod tiny;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -10,6 +12,8 @@ use std::str::FromStr;
 use crate::LlmError;
 use crate::formats::{encode_i2s_trailer, encode_row};
 use crate::gguf::{GgufWriter, MetadataValue, TensorSpecification, TensorType};
+
+pub use tiny::Tiny;
 
 /// Seed of every preset's weights.
 const SEED: u64 = 0x61a5_5b0c;
@@ -27,6 +31,8 @@ pub enum Preset {
     TinyBitNet(TensorType),
     /// Two layers, 256 wide, `bitnet` (SiLU instead of squared ReLU), matrices of this type.
     TinyBitNetSilu(TensorType),
+    /// A few layers, 64 wide, of another architecture, matrices of this type.
+    Tiny(Tiny, TensorType),
 }
 
 /// Types that a tiny preset's name may end in.
@@ -52,6 +58,9 @@ impl Preset {
         for family in ["tiny-llama", "tiny-bitnet", "tiny-bitnet-silu"] {
             names.extend(TINY_TYPES.iter().map(|(kind, _)| format!("{family}-{kind}")));
         }
+        for (family, _) in tiny::TINY {
+            names.extend(tiny::TYPES.map(|(kind, _)| format!("tiny-{family}-{kind}")));
+        }
         names
     }
 
@@ -67,10 +76,16 @@ impl Preset {
             Self::TinyLlama(kind) => tiny("tiny-llama", kind),
             Self::TinyBitNet(kind) => tiny("tiny-bitnet", kind),
             Self::TinyBitNetSilu(kind) => tiny("tiny-bitnet-silu", kind),
+            Self::Tiny(model, kind) => {
+                let family =
+                    tiny::TINY.iter().find(|(_, known)| *known == model).map_or("", |(name, _)| name);
+                tiny(&format!("tiny-{family}"), kind)
+            }
         }
     }
 
-    fn shape(self) -> Shape {
+    /// Metadata and tensors of its file, and how many tokens its tokenizer has.
+    fn contents(self) -> Contents {
         let tiny = |architecture, weights| Shape {
             architecture,
             layers: 2,
@@ -94,7 +109,8 @@ impl Preset {
             tied: architecture != "llama",
             rope_factors: architecture == "llama",
         };
-        match self {
+        let shape = match self {
+            Self::Tiny(model, kind) => return model.contents(kind),
             Self::Llama1bQ4_0 => Shape {
                 architecture: "llama",
                 layers: 16,
@@ -130,7 +146,8 @@ impl Preset {
             Self::TinyLlama(kind) => tiny("llama", kind),
             Self::TinyBitNet(kind) => tiny("bitnet-b1.58", kind),
             Self::TinyBitNetSilu(kind) => tiny("bitnet", kind),
-        }
+        };
+        Contents { metadata: shape.metadata(), tensors: shape.tensors(), vocabulary: shape.vocabulary }
     }
 }
 
@@ -149,12 +166,25 @@ impl FromStr for Preset {
                 .map(Self::TinyLlama)
                 .or_else(|| tiny("tiny-bitnet-silu-").map(Self::TinyBitNetSilu))
                 .or_else(|| tiny("tiny-bitnet-").map(Self::TinyBitNet))
+                .or_else(|| {
+                    let (family, kind) = name.strip_prefix("tiny-")?.rsplit_once('-')?;
+                    let (_, model) = tiny::TINY.iter().find(|(known, _)| *known == family)?;
+                    let (_, kind) = tiny::TYPES.iter().find(|(known, _)| *known == kind)?;
+                    Some(Self::Tiny(*model, *kind))
+                })
                 .ok_or_else(|| {
                     let names = Self::names().join(", ");
                     LlmError::Unsupported(format!("there is no preset `{name}`; there are: {names}"))
                 }),
         }
     }
+}
+
+/// What is in a file besides its name and its tokenizer.
+struct Contents {
+    metadata: Vec<(String, MetadataValue)>,
+    tensors: Vec<TensorSpecification>,
+    vocabulary: u32,
 }
 
 struct Shape {
@@ -179,12 +209,9 @@ impl Shape {
         self.embedding / self.heads
     }
 
-    fn metadata(&self, name: String) -> Vec<(String, MetadataValue)> {
+    fn metadata(&self) -> Vec<(String, MetadataValue)> {
         let text = |text: &str| MetadataValue::String(text.to_owned());
-        let mut metadata = vec![
-            ("general.architecture".to_owned(), text(self.architecture)),
-            ("general.name".to_owned(), MetadataValue::String(format!("random {name}"))),
-        ];
+        let mut metadata = vec![("general.architecture".to_owned(), text(self.architecture))];
         let numbers = [
             ("context_length", self.context),
             ("embedding_length", self.embedding),
@@ -199,38 +226,7 @@ impl Shape {
         metadata.extend(numbers.map(|(suffix, value)| (key(suffix), MetadataValue::U32(value))));
         metadata.push((key("attention.layer_norm_rms_epsilon"), MetadataValue::F32(self.epsilon)));
         metadata.push((key("rope.freq_base"), MetadataValue::F32(self.rope_base)));
-        metadata.extend(self.tokenizer());
         metadata
-    }
-
-    /// A byte-level tokenizer without merges: 256 byte tokens, two control tokens, unused ones up to the vocabulary.
-    fn tokenizer(&self) -> Vec<(String, MetadataValue)> {
-        const NORMAL: i32 = 1;
-        const CONTROL: i32 = 3;
-        const UNUSED: i32 = 5;
-        let mut tokens: Vec<String> = byte_tokens();
-        let mut types = vec![NORMAL; tokens.len()];
-        tokens.extend(["<|begin|>".to_owned(), "<|end|>".to_owned()]);
-        types.extend([CONTROL; 2]);
-        for number in tokens.len()..self.vocabulary as usize {
-            tokens.push(format!("<|unused_{number}|>"));
-            types.push(UNUSED);
-        }
-        let template =
-            "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}";
-        [
-            ("model", MetadataValue::String("gpt2".into())),
-            ("pre", MetadataValue::String("default".into())),
-            ("tokens", MetadataValue::Strings(tokens)),
-            ("token_type", MetadataValue::I32s(types)),
-            ("merges", MetadataValue::Strings(Vec::new())),
-            ("bos_token_id", MetadataValue::U32(256)),
-            ("eos_token_id", MetadataValue::U32(257)),
-        ]
-        .map(|(suffix, value)| (format!("tokenizer.ggml.{suffix}"), value))
-        .into_iter()
-        .chain([("tokenizer.chat_template".to_owned(), MetadataValue::String(template.into()))])
-        .collect()
     }
 
     fn tensors(&self) -> Vec<TensorSpecification> {
@@ -269,6 +265,36 @@ impl Shape {
     }
 }
 
+/// A byte-level tokenizer without merges: 256 byte tokens, two control tokens, unused ones up to the vocabulary.
+fn tokenizer(vocabulary: u32) -> Vec<(String, MetadataValue)> {
+    const NORMAL: i32 = 1;
+    const CONTROL: i32 = 3;
+    const UNUSED: i32 = 5;
+    let mut tokens: Vec<String> = byte_tokens();
+    let mut types = vec![NORMAL; tokens.len()];
+    tokens.extend(["<|begin|>".to_owned(), "<|end|>".to_owned()]);
+    types.extend([CONTROL; 2]);
+    for number in tokens.len()..vocabulary as usize {
+        tokens.push(format!("<|unused_{number}|>"));
+        types.push(UNUSED);
+    }
+    let template =
+        "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}";
+    [
+        ("model", MetadataValue::String("gpt2".into())),
+        ("pre", MetadataValue::String("default".into())),
+        ("tokens", MetadataValue::Strings(tokens)),
+        ("token_type", MetadataValue::I32s(types)),
+        ("merges", MetadataValue::Strings(Vec::new())),
+        ("bos_token_id", MetadataValue::U32(256)),
+        ("eos_token_id", MetadataValue::U32(257)),
+    ]
+    .map(|(suffix, value)| (format!("tokenizer.ggml.{suffix}"), value))
+    .into_iter()
+    .chain([("tokenizer.chat_template".to_owned(), MetadataValue::String(template.into()))])
+    .collect()
+}
+
 /// The 256 bytes in GPT-2's printable spelling.
 fn byte_tokens() -> Vec<String> {
     let mut next = 256;
@@ -303,9 +329,13 @@ impl Random {
 fn fill(name: &str, kind: TensorType, random: &mut Random, row: &mut [f32]) {
     let columns = row.len() as f32;
     for value in row {
-        *value = if name.ends_with("norm.weight") {
+        *value = if name.ends_with("bias") {
+            0.3 * random.unit()
+        } else if name.ends_with("norm.weight") {
             1.0 + 0.25 * random.unit()
-        } else if name == "rope_freqs.weight" {
+        } else if name == "rope_factors_short.weight" {
+            1.0 + 0.5 * (1.0 + random.unit())
+        } else if name == "rope_freqs.weight" || name == "rope_factors_long.weight" {
             1.0 + 3.5 * (1.0 + random.unit())
         } else if name == "token_embd.weight" {
             random.unit()
@@ -320,8 +350,11 @@ fn fill(name: &str, kind: TensorType, random: &mut Random, row: &mut [f32]) {
 
 /// Writes the model of `preset` to `output`.
 pub fn write_to(output: impl Write, preset: Preset) -> std::io::Result<()> {
-    let shape = preset.shape();
-    let mut writer = GgufWriter::new(output, &shape.metadata(preset.name()), shape.tensors())?;
+    let Contents { mut metadata, tensors, vocabulary } = preset.contents();
+    let name = MetadataValue::String(format!("random {}", preset.name()));
+    metadata.insert(1, ("general.name".to_owned(), name));
+    metadata.extend(tokenizer(vocabulary));
+    let mut writer = GgufWriter::new(output, &metadata, tensors)?;
     let mut random = Random(SEED);
     while let Some(tensor) = writer.next_tensor().cloned() {
         let kind = tensor.tensor_type;

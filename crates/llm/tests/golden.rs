@@ -16,7 +16,10 @@ const MODELS_DIRECTORY: &str = "GLASSHOUSE_GOLDEN_MODELS";
 
 fn presets() -> Vec<Preset> {
     let names = Preset::names();
-    names.iter().filter(|name| name.starts_with("tiny-")).map(|name| name.parse().unwrap()).collect()
+    let is_tiny = |preset: &Preset| {
+        matches!(preset, Preset::TinyLlama(_) | Preset::TinyBitNet(_) | Preset::TinyBitNetSilu(_))
+    };
+    names.iter().map(|name| name.parse().unwrap()).filter(is_tiny).collect()
 }
 
 #[derive(serde::Deserialize)]

@@ -1,0 +1,180 @@
+//! Every architecture held against independent implementations, and to the numerics contract.
+//!
+//! `golden/architectures.json` is made by `golden/architectures.py`, which evaluates the same random-weight models with
+//! llama.cpp and with a plain numpy transformer.
+
+use std::collections::BTreeMap;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use glasshouse_llm::generate_random::{self, Preset};
+use glasshouse_llm::gguf::{Gguf, TensorType};
+use glasshouse_llm::{Kernels, LlmError, LoadedModel, Model, Pooling};
+use proptest::prelude::*;
+
+/// Where to leave the models for the script; without it they stay in memory.
+const MODELS_DIRECTORY: &str = "GLASSHOUSE_GOLDEN_MODELS";
+
+fn presets() -> impl Iterator<Item = Preset> {
+    Preset::names()
+        .into_iter()
+        .map(|name| name.parse().unwrap())
+        .filter(|preset| matches!(preset, Preset::Tiny(..)))
+}
+
+fn file(preset: Preset) -> Arc<Gguf> {
+    let mut bytes = Vec::new();
+    generate_random::write_to(&mut bytes, preset).unwrap();
+    Arc::new(Gguf::from_vec(bytes).unwrap())
+}
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    /// The prompt.
+    tokens: Vec<u32>,
+    /// Prompt lengths after which results are recorded.
+    positions: Vec<usize>,
+    /// Preset → implementation → the result at each position.
+    models: BTreeMap<String, BTreeMap<String, Vec<Vec<f32>>>>,
+}
+
+/// The logits behind `chunks`, or the vector of their text if the model is for embeddings.
+fn result(model: &Model, chunks: &[&[u32]]) -> Vec<f32> {
+    if let Some(pooling) = model.config().pooling {
+        return model.embed(&chunks.concat(), pooling).unwrap();
+    }
+    let (mut cache, mut logits) = (model.new_cache(256), Vec::new());
+    for chunk in chunks {
+        model.forward(&mut cache, chunk, &mut logits).unwrap();
+    }
+    logits
+}
+
+/// The largest distance, relative to the reference's length, that a model may have from `implementation`.
+///
+/// All matrices are F32, so the numpy transformer in double precision differs by the rounding of f32, and by a key or value
+/// here and there that is rounded to another f16. llama.cpp rounds queries to f16 too, and its GELU, which the Gemmas and
+/// BERT use, goes through a table of f16.
+fn tolerance(name: &str, implementation: &str) -> f64 {
+    match implementation {
+        "numpy" => 0.0002,
+        _ if name.contains("gemma") || name.contains("-bert-") => 0.004,
+        _ => 0.002,
+    }
+}
+
+fn distance(actual: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    let square =
+        |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let difference = square(
+        &mut actual.iter().zip(expected).map(|(actual, expected)| f64::from(*actual) - f64::from(*expected)),
+    );
+    difference / square(&mut expected.iter().map(|expected| f64::from(*expected)))
+}
+
+#[test]
+fn results_agree_with_independent_implementations() {
+    // Read when the test runs, since the script that makes it needs another test.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    let path = std::path::Path::new(&package).join("tests/golden/architectures.json");
+    let golden: Golden = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut failures = Vec::new();
+    for preset in presets().filter(|preset| matches!(preset, Preset::Tiny(_, TensorType::F32))) {
+        let (name, model) = (preset.name(), Model::load(file(preset), 1).unwrap());
+        let references = golden.models.get(&name).unwrap_or_else(|| panic!("{name} has no reference"));
+        assert!(references.contains_key("numpy"), "{name}");
+        for (implementation, expected) in references {
+            let limit = tolerance(&name, implementation);
+            for (&position, expected) in golden.positions.iter().zip(expected) {
+                let distance = distance(&result(&model, &[&golden.tokens[..position]]), expected);
+                println!("{name} {implementation} {position}: {distance:.6} (limit {limit})");
+                if distance.is_nan() || distance > limit {
+                    failures.push(format!("{name} {implementation} {position}: {distance} > {limit}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn generated_models_can_be_written_to_files() {
+    let kept = std::env::var_os(MODELS_DIRECTORY).map(PathBuf::from);
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = kept.as_deref().unwrap_or(temporary.path());
+    for preset in presets() {
+        let path = directory.join(format!("{}.gguf", preset.name()));
+        generate_random::write(&path, preset).unwrap();
+        assert_eq!(
+            Gguf::open(&path).unwrap().string("general.name").unwrap(),
+            format!("random {}", preset.name())
+        );
+    }
+}
+
+#[test]
+fn kernels_threads_and_chunks_give_the_same_bits() {
+    // Longer than a batch of the forward pass.
+    let prompt: Vec<u32> = (0..150).map(|number| number * 97 % 300).collect();
+    let halves = prompt.split_at(77);
+    let single: Vec<&[u32]> = prompt.chunks(1).collect();
+    for preset in presets() {
+        let model = |threads, kernels| Model::load_with(file(preset), threads, kernels).unwrap();
+        let bits = |model: &Model, chunks: &[&[u32]]| -> Vec<u32> {
+            result(model, chunks).iter().map(|value| value.to_bits()).collect()
+        };
+        let (fast, threaded) = (model(1, Kernels::detect()), model(2, Kernels::detect()));
+        let expected = bits(&model(1, Kernels::scalar()), &[&prompt]);
+        assert!(expected.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{preset:?}");
+        assert!(bits(&fast, &[&prompt]) == expected, "{preset:?} on other kernels");
+        assert!(bits(&threaded, &[&prompt]) == expected, "{preset:?} on two threads");
+        assert!(bits(&fast, &[halves.0, halves.1]) == expected, "{preset:?} in two chunks");
+        assert!(bits(&fast, &single) == expected, "{preset:?} token by token");
+    }
+}
+
+#[test]
+fn an_encoder_embeds_texts_and_does_not_continue_them() {
+    let preset: Preset = "tiny-bert-f32".parse().unwrap();
+    let model = Model::load(file(preset), 1).unwrap();
+    let vector = result(&model, &[&[1, 2, 3]]);
+    assert!((vector.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
+    let mut logits = Vec::new();
+    let error = model.forward(&mut model.new_cache(8), &[1], &mut logits).unwrap_err();
+    assert!(error.to_string().contains("it is for embeddings"), "{error}");
+    assert!(LoadedModel::load(file(preset), 1).unwrap_err().to_string().contains("it is for embeddings"));
+    let pooling = model.config().pooling.unwrap();
+    assert!(matches!(model.embed(&[], pooling), Err(LlmError::NoTokens)));
+    assert!(matches!(model.embed(&[1; 257], pooling), Err(LlmError::ContextFull { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn damaged_models_of_any_architecture_load_with_an_error_or_run(
+        number in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let presets: Vec<Preset> = presets().collect();
+        let mut bytes = Vec::new();
+        generate_random::write_to(&mut bytes, *number.get(&presets)).unwrap();
+        // The numbers of the architecture come before the tokenizer, the tensors' descriptions behind it.
+        let at = |text: &[u8]| bytes.windows(text.len()).position(|window| window == text).unwrap();
+        let (tokenizer, template) = (at(b"tokenizer.ggml.model"), at(b"tokenizer.chat_template"));
+        let places: Vec<usize> = (0..tokenizer).chain(template..(template + 4000).min(bytes.len())).collect();
+        for (place, value) in changes {
+            bytes[*place.get(&places)] = value;
+        }
+        let outcome = catch_unwind(|| {
+            let Ok(gguf) = Gguf::from_vec(bytes) else { return };
+            if let Ok(model) = Model::load(Arc::new(gguf), 1) {
+                let _ = model.embed(&[1, 2, 3], Pooling::Mean);
+                let _ = model.forward(&mut model.new_cache(4), &[1, 2], &mut Vec::new());
+            }
+        });
+        prop_assert!(outcome.is_ok());
+    }
+}
