@@ -137,7 +137,7 @@ impl Tiny {
                 Shape { biases: &["attn_q", "attn_k", "attn_v"], tied: false, ..plain("qwen2", 2) }
             }
             Self::Qwen2Yarn => {
-                Shape { numbers: yarn(4.0), biases: &["attn_q", "attn_k", "attn_v"], ..wide("qwen2", 2) }
+                Shape { numbers: yarn(4.0), biases: &["attn_q", "attn_k", "attn_v"], ..plain("qwen2", 2) }
             }
             Self::Qwen3 => wide("qwen3", 2),
             Self::Qwen3Embedding => Shape { numbers: vec![("pooling_type", U32(3))], ..wide("qwen3", 2) },

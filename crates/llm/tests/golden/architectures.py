@@ -200,9 +200,14 @@ class Model:
 def by_llama_cpp(path, pooled, tokens):
     import llama_cpp
 
+    # By this name llama.cpp expects tokens that the tiny tokenizer does not have.
+    renamed = path.with_suffix(".renamed")
+    renamed.write_bytes(path.read_bytes().replace(b"random tiny-phi3", b"random tiny-phi_"))
     model = llama_cpp.Llama(
-        str(path), n_ctx=64, n_threads=1, n_gpu_layers=0, use_mmap=False, verbose=False, logits_all=not pooled,
+        str(renamed), n_ctx=64, n_threads=1, n_gpu_layers=0, use_mmap=False, verbose=False, logits_all=not pooled,
         embedding=pooled,
+        # What the file says, instead of the defaults of llama-cpp-python.
+        yarn_beta_fast=-1.0, yarn_beta_slow=-1.0,
     )
     if not pooled:
         model.eval(tokens)
