@@ -1,30 +1,50 @@
 //! Text to token ids and back, from a model file's own metadata.
 //!
-//! - [`Tokenizer`]: byte-level BPE (`gpt2`) or SentencePiece BPE (`llama`).
+//! - [`Tokenizer`]: byte-level BPE (`gpt2`), SentencePiece's BPE (`llama`, `gemma4`) and Unigram (`t5`), WordPiece
+//!   (`bert`).
 //! - [`TokenizerData`]: the metadata it is built from.
 //! - [`Special`]: whether the texts of control tokens mean the tokens.
 //! - [`Segment`], [`Breaker`]: prompts, in which control tokens come from the template and never from a person.
 //!
+//! Token ids are those of llama.cpp, whatever it makes of a model's own tokenizer, with one exception.
+//!
 //! **Invariant:** [`Special::Text`] and the messages of a prompt never produce a control token, whatever they say.
+//! Where llama.cpp would join pieces of text to one, or takes one for user-defined (of Harmony models `<|channel|>`
+//! and its like), the text stays in pieces here.
+//!
+//! Text is a [`str`], so bytes that are not UTF-8 never come here: who reads them decides what they become.
 
 mod bpe;
+mod characters;
+mod charsmap;
+mod data;
 mod pretokenizer;
+mod prompt;
+mod roles;
+mod scheme;
 mod special;
 mod spm;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod trie;
+mod unigram;
 mod vocabulary;
+mod wordpiece;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use self::bpe::BytePairs;
+pub use self::data::{FillInMiddle, TokenizerData};
+pub use self::prompt::{Breaker, Segment};
+use self::scheme::Scheme;
 use self::special::{Fragment, TokenFinder};
 use self::spm::SentencePieces;
-use self::vocabulary::{Spelling, Vocabulary};
-pub use self::vocabulary::{TokenKind, TokenizerData};
+use self::unigram::Unigram;
+pub use self::vocabulary::TokenKind;
+use self::vocabulary::{Spelling, Vocabulary, invalid};
+use self::wordpiece::WordPieces;
 use crate::LlmError;
 use crate::gguf::Gguf;
 
@@ -37,44 +57,12 @@ pub enum Special {
     Text,
 }
 
-/// A part of a prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// Text, without control tokens.
-    Text(String),
-    /// A control token.
-    Control(u32),
-}
-
-/// A character that no input of a prompt holds. Put inside the text of a control token, it keeps the text from
-/// being taken for the token; [`Tokenizer::segments`] removes it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breaker(char);
-
-impl Breaker {
-    /// A breaker for these inputs.
-    ///
-    /// # Errors
-    /// [`LlmError::InvalidRequest`] when the inputs hold every character that could serve.
-    pub fn for_inputs<'i>(inputs: impl Iterator<Item = &'i str>) -> Result<Self, LlmError> {
-        // Noncharacters, which text should not hold, then a plane of private use.
-        let candidates = ['\u{fdd0}'..='\u{fdef}', '\u{100000}'..='\u{10fffd}'];
-        let taken: HashSet<char> = inputs
-            .flat_map(str::chars)
-            .filter(|character| candidates.iter().any(|range| range.contains(character)))
-            .collect();
-        candidates.into_iter().flatten().find(|candidate| !taken.contains(candidate)).map(Self).ok_or_else(
-            || LlmError::InvalidRequest {
-                message: "the messages hold every private-use character; remove some".to_string(),
-            },
-        )
-    }
-}
-
 #[derive(Debug, Clone)]
 enum Algorithm {
     BytePairs(BytePairs),
     SentencePieces(SentencePieces),
+    Unigram(Unigram),
+    WordPieces(WordPieces),
 }
 
 /// What precedes a text, which decides whether SentencePiece puts a space before it.
@@ -94,8 +82,17 @@ pub struct Tokenizer {
     user_defined: TokenFinder,
     control: TokenFinder,
     all_special: TokenFinder,
-    add_begin: bool,
-    add_end: bool,
+    /// The token before every text, and the one after.
+    added_begin: Option<u32>,
+    added_end: Option<u32>,
+}
+
+/// The model, as `tokenizer.ggml.model` names it.
+enum Model {
+    BytePairs(Scheme),
+    SentencePieces,
+    Unigram,
+    WordPieces,
 }
 
 impl Tokenizer {
@@ -104,24 +101,7 @@ impl Tokenizer {
     /// # Errors
     /// [`LlmError::Tokenizer`] when the metadata is missing, damaged or of a kind that is not supported.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, LlmError> {
-        let data = TokenizerData {
-            model: gguf.string("tokenizer.ggml.model")?,
-            pre: gguf.get_string("tokenizer.ggml.pre")?,
-            tokens: gguf.strings("tokenizer.ggml.tokens")?,
-            types: gguf.get_i32s("tokenizer.ggml.token_type")?,
-            scores: gguf.get_f32s("tokenizer.ggml.scores")?,
-            merges: gguf.get_strings("tokenizer.ggml.merges")?.unwrap_or_default(),
-            begin: gguf.get_u32("tokenizer.ggml.bos_token_id")?,
-            end: gguf.get_u32("tokenizer.ggml.eos_token_id")?,
-            end_of_turn: gguf.get_u32("tokenizer.ggml.eot_token_id")?,
-            end_of_message: gguf.get_u32("tokenizer.ggml.eom_token_id")?,
-            unknown: gguf.get_u32("tokenizer.ggml.unknown_token_id")?,
-            padding: gguf.get_u32("tokenizer.ggml.padding_token_id")?,
-            add_begin: gguf.get_bool("tokenizer.ggml.add_bos_token")?,
-            add_end: gguf.get_bool("tokenizer.ggml.add_eos_token")?,
-            add_space_prefix: gguf.get_bool("tokenizer.ggml.add_space_prefix")?,
-        };
-        Self::new(&data)
+        Self::new(&TokenizerData::from_gguf(gguf)?)
     }
 
     /// A tokenizer from its metadata.
@@ -130,52 +110,75 @@ impl Tokenizer {
     /// [`LlmError::Tokenizer`] as for [`Tokenizer::from_gguf`].
     pub fn new(data: &TokenizerData<'_>) -> Result<Self, LlmError> {
         let mut data = Cow::Borrowed(data);
-        let spelling = match data.model {
-            "gpt2" => Spelling::ByteLevel,
-            "llama" => {
-                // SentencePiece models number these so unless they say otherwise.
-                let count = data.tokens.len();
+        let model = model(data.model, data.pre)?;
+        let count = data.tokens.len();
+        // What these models number their tokens unless they say otherwise.
+        let usually = |id: Option<u32>, usual: u32| id.or(((usual as usize) < count).then_some(usual));
+        match &model {
+            Model::BytePairs(_) => {}
+            Model::SentencePieces => {
                 let data = data.to_mut();
-                data.unknown = data.unknown.or((count > 0).then_some(0));
-                data.begin = data.begin.or((count > 1).then_some(1));
-                data.end = data.end.or((count > 2).then_some(2));
-                Spelling::SentencePiece
+                data.unknown = usually(data.unknown, 0);
+                data.begin = usually(data.begin, 1);
+                data.end = usually(data.end, 2);
             }
-            other => {
-                return Err(LlmError::Tokenizer {
-                    message: format!(
-                        "the tokenizer `{other}` (tokenizer.ggml.model) is not supported; supported are gpt2 \
-                         (byte-level BPE) and llama (SentencePiece)"
-                    ),
-                });
+            Model::Unigram => {
+                let data = data.to_mut();
+                data.padding = usually(data.padding, 0);
+                data.end = usually(data.end, 1);
+                data.unknown = usually(data.unknown, 2);
             }
-        };
-        let vocabulary = Vocabulary::new(&data, spelling)?;
-        let algorithm = match spelling {
-            Spelling::ByteLevel => Algorithm::BytePairs(BytePairs::new(&data, &vocabulary)?),
-            Spelling::SentencePiece => Algorithm::SentencePieces(SentencePieces::new(&data, &vocabulary)?),
-        };
-        for (flag, wanted, id) in [
-            ("add_bos_token", data.add_begin, vocabulary.begin),
-            ("add_eos_token", data.add_end, vocabulary.end),
-        ] {
-            if wanted == Some(true) && id.is_none() {
-                return Err(vocabulary::invalid(format!("{flag} is set, but there is no such token")));
+            Model::WordPieces => {
+                let data = data.to_mut();
+                data.padding = usually(data.padding, 0);
+                data.unknown = usually(data.unknown, 100);
+                data.begin = usually(data.begin, 101);
+                data.separator = usually(data.separator, 102);
             }
         }
-        let begin_by_default = match (spelling, data.pre) {
-            (Spelling::SentencePiece, _) => true,
-            (Spelling::ByteLevel, Some("llama-bpe" | "llama3" | "llama-v3")) => true,
-            (Spelling::ByteLevel, _) => false,
+        let spelling = match &model {
+            Model::BytePairs(scheme) if !scheme.sentence_piece => Spelling::ByteLevel,
+            _ => Spelling::SentencePiece,
         };
-        let finder = |kinds: &[TokenKind]| TokenFinder::new(&vocabulary, kinds);
+        let vocabulary = Vocabulary::new(&data, spelling)?;
+        let roles = &vocabulary.roles;
+        for (flag, wanted, id) in
+            [("add_bos_token", data.add_begin, roles.begin), ("add_eos_token", data.add_end, roles.end)]
+        {
+            if wanted == Some(true) && id.is_none() {
+                return Err(invalid(format!("{flag} is set, but there is no such token")));
+            }
+        }
+        let begin = |usually: bool| roles.begin.filter(|_| data.add_begin.unwrap_or(usually));
+        let end = |usually: bool| roles.end.filter(|_| data.add_end.unwrap_or(usually));
+        let (added_begin, added_end) = match &model {
+            // Files of Gemma 4 say that it needs none, which is wrong.
+            Model::BytePairs(scheme) if scheme.whole_lines => (roles.begin, end(false)),
+            Model::BytePairs(scheme) => (begin(scheme.add_begin), end(false)),
+            Model::SentencePieces => (begin(true), end(false)),
+            Model::Unigram => (begin(false), end(true)),
+            Model::WordPieces => (roles.begin, roles.separator),
+        };
+        let algorithm = match &model {
+            Model::BytePairs(scheme) => {
+                vocabulary.require_bytes()?;
+                Algorithm::BytePairs(BytePairs::new(&data, scheme, spelling, &vocabulary)?)
+            }
+            Model::SentencePieces => {
+                vocabulary.require_bytes()?;
+                Algorithm::SentencePieces(SentencePieces::new(&data, &vocabulary)?)
+            }
+            Model::Unigram => Algorithm::Unigram(Unigram::new(&data, &vocabulary)?),
+            Model::WordPieces => Algorithm::WordPieces(WordPieces::new(&data, &vocabulary)?),
+        };
+        let finder = |kinds: &[TokenKind]| TokenFinder::new(&data, &vocabulary, kinds);
         Ok(Self {
             algorithm,
             user_defined: finder(&[TokenKind::UserDefined]),
             control: finder(&[TokenKind::Control, TokenKind::Unknown]),
             all_special: finder(&[TokenKind::UserDefined, TokenKind::Control, TokenKind::Unknown]),
-            add_begin: data.add_begin.unwrap_or(begin_by_default) && vocabulary.begin.is_some(),
-            add_end: data.add_end.unwrap_or(false) && vocabulary.end.is_some(),
+            added_begin,
+            added_end,
             vocabulary,
         })
     }
@@ -191,20 +194,18 @@ impl Tokenizer {
         tokens
     }
 
-    /// `tokens` with the beginning and the end that the model file asks for.
+    /// `tokens` with the beginning and the end that the model file asks for, where they are not there already.
     pub fn with_begin_and_end(&self, mut tokens: Vec<u32>) -> Vec<u32> {
-        if let Some(begin) = self.added_begin() {
+        if let Some(begin) = self.added_begin.filter(|begin| tokens.first() != Some(begin)) {
             tokens.insert(0, begin);
         }
-        if self.add_end {
-            tokens.extend(self.vocabulary.end);
-        }
+        tokens.extend(self.added_end.filter(|end| tokens.last() != Some(end)));
         tokens
     }
 
     /// The token that must begin every prompt, if the model wants one.
     pub fn added_begin(&self) -> Option<u32> {
-        self.vocabulary.begin.filter(|_| self.add_begin)
+        self.added_begin
     }
 
     /// Appends the tokens of `segments` to `tokens`; `before` is what stands before the first.
@@ -237,74 +238,13 @@ impl Tokenizer {
                             let prefix = pieces.add_space_prefix && before == Before::Boundary;
                             pieces.encode(&self.vocabulary, text, prefix, tokens);
                         }
+                        Algorithm::Unigram(unigram) => unigram.encode(text, tokens),
+                        Algorithm::WordPieces(pieces) => pieces.encode(text, tokens),
                     }
                     before = Before::Text;
                 }
             }
         }
-    }
-
-    /// `text` with `breaker` where it would otherwise read, alone or with what a template puts beside it, as a
-    /// control token.
-    pub fn guard<'t>(&self, text: &'t str, breaker: Breaker) -> Cow<'t, str> {
-        let trimmed = text.trim();
-        let trimmed_start = text.len() - text.trim_start().len();
-        let trimmed_end = trimmed_start + trimmed.len();
-        let mut breaks = Vec::new();
-        for token in self.control.texts() {
-            // The first character is whole: tokens are text.
-            let first = token.iter().skip(1).take_while(|&&byte| byte & 0xc0 == 0x80).count() + 1;
-            let mut from = 0;
-            while let Some(offset) = memchr::memmem::find(&text.as_bytes()[from..], token) {
-                breaks.push(from + offset + first);
-                from += offset + first;
-            }
-            // A template may join the text, or the text without the white space around it, with more text.
-            for (start, end) in [(0, text.len()), (trimmed_start, trimmed_end)] {
-                let part = &text.as_bytes()[start..end];
-                if (1..token.len()).any(|length| part.ends_with(&token[..length])) {
-                    breaks.push(end);
-                }
-                let inside = !part.is_empty() && memchr::memmem::find(token, part).is_some();
-                if inside || (1..token.len()).any(|length| part.starts_with(&token[length..])) {
-                    breaks.push(start);
-                }
-            }
-        }
-        if breaks.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        breaks.sort_unstable();
-        breaks.dedup();
-        let mut guarded = String::with_capacity(text.len() + 3 * breaks.len());
-        let mut rest = 0;
-        for position in breaks {
-            // Only a token that is not text could be cut elsewhere, and there is none.
-            if text.is_char_boundary(position) {
-                guarded.push_str(&text[rest..position]);
-                guarded.push(breaker.0);
-                rest = position;
-            }
-        }
-        guarded.push_str(&text[rest..]);
-        Cow::Owned(guarded)
-    }
-
-    /// Cuts a rendered template into text and control tokens, and removes the breakers.
-    pub fn segments(&self, rendered: &str, breaker: Breaker) -> Vec<Segment> {
-        let mut segments = Vec::new();
-        for fragment in self.control.cut(rendered) {
-            match fragment {
-                Fragment::Token(id) => segments.push(Segment::Control(id)),
-                Fragment::Text(text) => {
-                    let text = text.replace(breaker.0, "");
-                    if !text.is_empty() {
-                        segments.push(Segment::Text(text));
-                    }
-                }
-            }
-        }
-        segments
     }
 
     /// Fails when there are more tokens than the model knows.
@@ -352,21 +292,51 @@ impl Tokenizer {
 
     /// Whether a token ends generation.
     pub fn ends_generation(&self, id: u32) -> bool {
-        self.vocabulary.ends.binary_search(&id).is_ok()
+        self.vocabulary.roles.ends.binary_search(&id).is_ok()
     }
 
     /// The tokens that end generation, ascending.
     pub fn end_tokens(&self) -> &[u32] {
-        &self.vocabulary.ends
+        &self.vocabulary.roles.ends
     }
 
     /// The token of the beginning of a text.
     pub fn begin_token(&self) -> Option<u32> {
-        self.vocabulary.begin
+        self.vocabulary.roles.begin
     }
 
     /// The token of the end of a text.
     pub fn end_token(&self) -> Option<u32> {
-        self.vocabulary.end
+        self.vocabulary.roles.end
     }
+
+    /// The tokens of code with a hole, as far as the model has them.
+    pub fn fill_in_middle(&self) -> FillInMiddle {
+        self.vocabulary.roles.fill_in_middle
+    }
+}
+
+/// The model that `tokenizer.ggml.model` and `tokenizer.ggml.pre` name.
+fn model(name: &str, pre: Option<&str>) -> Result<Model, LlmError> {
+    Ok(match name {
+        "gpt2" => Model::BytePairs(Scheme::named(pre).ok_or_else(|| LlmError::Tokenizer {
+            message: format!(
+                "the pre-tokenizer `{}` (tokenizer.ggml.pre) is not supported; known are those of published models, \
+                 such as gpt-2, llama-bpe, qwen2, tekken and gpt-4o",
+                pre.unwrap_or_default()
+            ),
+        })?),
+        "gemma4" => Model::BytePairs(Scheme::GEMMA4),
+        "llama" => Model::SentencePieces,
+        "t5" => Model::Unigram,
+        "bert" => Model::WordPieces,
+        other => {
+            return Err(LlmError::Tokenizer {
+                message: format!(
+                    "the tokenizer `{other}` (tokenizer.ggml.model) is not supported; supported are gpt2 (byte-level \
+                     BPE), llama and gemma4 (SentencePiece BPE), t5 (SentencePiece Unigram) and bert (WordPiece)"
+                ),
+            });
+        }
+    })
 }

@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::vocabulary::{TokenizerData, VISIBLE_SPACE, Vocabulary, invalid};
+use super::data::TokenizerData;
+use super::vocabulary::{VISIBLE_SPACE, Vocabulary};
 use crate::LlmError;
 
 /// The scores of a SentencePiece tokenizer.
@@ -54,10 +55,7 @@ impl Eq for Pair {}
 
 impl SentencePieces {
     pub(super) fn new(data: &TokenizerData<'_>, vocabulary: &Vocabulary) -> Result<Self, LlmError> {
-        let scores = data.scores.clone().unwrap_or_else(|| vec![0.0; vocabulary.len()]);
-        if let Some(id) = scores.iter().position(|score| score.is_nan()) {
-            return Err(invalid(format!("the score of token {id} is not a number")));
-        }
+        let scores = vocabulary.scores(data)?;
         Ok(Self { scores, add_space_prefix: data.add_space_prefix.unwrap_or(true) })
     }
 

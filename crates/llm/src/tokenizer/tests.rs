@@ -80,7 +80,7 @@ fn damaged_metadata_is_an_error() {
         Err(LlmError::Tokenizer { message }) => message,
         other => panic!("{other:?}"),
     };
-    assert!(problem(TokenizerData { model: "bert", ..good() }).contains("bert"));
+    assert!(problem(TokenizerData { model: "rwkv", ..good() }).contains("rwkv"));
     assert!(problem(TokenizerData { pre: Some("x"), ..good() }).contains("`x`"));
     assert!(problem(TokenizerData { tokens: vec![], types: None, ..good() }).contains("0 tokens"));
     assert!(problem(TokenizerData { types: Some(vec![1; 3]), ..good() }).contains("token_type has 3"));
@@ -96,9 +96,6 @@ fn damaged_metadata_is_an_error() {
     let mut duplicate = good();
     duplicate.tokens[1] = duplicate.tokens[0];
     assert!(problem(duplicate).contains("tokens 0 and 1"));
-    let mut spelling = good();
-    spelling.tokens[7] = "€";
-    assert!(problem(spelling).contains("token 7"));
     let mut hole = good();
     hole.tokens[7] = "aa";
     assert!(problem(hole).contains("byte 0x07"));
@@ -240,6 +237,7 @@ proptest! {
             merges: merges.iter().map(String::as_str).collect(),
             begin: ids[0], end: ids[1], end_of_turn: ids[2], end_of_message: ids[3], unknown: ids[4], padding: ids[5],
             add_begin: flags[0], add_end: flags[1], add_space_prefix: flags[2],
+            ..TokenizerData::default()
         };
         if let Ok(tokenizer) = Tokenizer::new(&data) {
             for special in [Special::Parse, Special::Text] {

@@ -1,6 +1,6 @@
 //! The token list of a model, read from its metadata and checked.
 //!
-//! - [`TokenizerData`]: the `tokenizer.ggml.*` metadata, borrowed from the file.
+//! - [`TokenKind`]: what a token is for.
 //! - [`Vocabulary`]: every token's kind and bytes, and the maps that encoding needs.
 //!
 //! What a model file says is not trusted: lengths that do not fit, ids out of range, duplicate tokens and invalid
@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use super::data::TokenizerData;
+use super::roles::Roles;
 use crate::LlmError;
 
 /// The largest number of tokens: token ids must fit the 24 bits that constrained decoding gives them.
@@ -15,59 +17,6 @@ const MAXIMUM_TOKENS: usize = (1 << 24) - 1;
 
 /// SentencePiece's visible space (U+2581), which stands for a space in its tokens.
 pub(super) const VISIBLE_SPACE: char = '\u{2581}';
-
-/// Texts of tokens that end a turn or a document in published models. Metadata often names only one of a model's.
-const END_TEXTS: [&str; 14] = [
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "</s>",
-    "<|eom_id|>",
-    "<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<|end_of_text|>",
-    "<end_of_utterance>",
-];
-
-/// The tokenizer metadata of a model file.
-#[derive(Debug, Clone, Default)]
-pub struct TokenizerData<'a> {
-    /// `model`: `gpt2` or `llama`.
-    pub model: &'a str,
-    /// `pre`: how byte-level BPE splits text into words.
-    pub pre: Option<&'a str>,
-    /// `tokens`: the text of every token, in its model's spelling.
-    pub tokens: Vec<&'a str>,
-    /// `token_type`, one for each token.
-    pub types: Option<Vec<i32>>,
-    /// `scores`, one for each token; SentencePiece merges the pair with the highest first.
-    pub scores: Option<Vec<f32>>,
-    /// `merges`: two tokens with a space between, first the one that merges first.
-    pub merges: Vec<&'a str>,
-    /// `bos_token_id`.
-    pub begin: Option<u32>,
-    /// `eos_token_id`.
-    pub end: Option<u32>,
-    /// `eot_token_id`.
-    pub end_of_turn: Option<u32>,
-    /// `eom_token_id`.
-    pub end_of_message: Option<u32>,
-    /// `unknown_token_id`.
-    pub unknown: Option<u32>,
-    /// `padding_token_id`.
-    pub padding: Option<u32>,
-    /// `add_bos_token`.
-    pub add_begin: Option<bool>,
-    /// `add_eos_token`.
-    pub add_end: Option<bool>,
-    /// `add_space_prefix`.
-    pub add_space_prefix: Option<bool>,
-}
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,11 +59,7 @@ pub(super) struct Vocabulary {
     by_text: HashMap<Box<str>, u32>,
     /// The token for each byte, where the vocabulary has one.
     by_byte: Vec<Option<u32>>,
-    pub(super) begin: Option<u32>,
-    pub(super) end: Option<u32>,
-    pub(super) unknown: Option<u32>,
-    /// Tokens that end generation, ascending.
-    pub(super) ends: Vec<u32>,
+    pub(super) roles: Roles,
     /// The length in bytes of the longest spelling in `by_text`.
     pub(super) longest_text: usize,
 }
@@ -136,40 +81,11 @@ impl Vocabulary {
                 return Err(invalid(format!("{name} has {length} entries for {count} tokens")));
             }
         }
-        let special = |name: &str, id: Option<u32>| match id {
-            Some(id) if id as usize >= count => {
-                Err(invalid(format!("{name} is {id}, but there are {count} tokens")))
-            }
-            id => Ok(id),
-        };
-        let begin = special("bos_token_id", data.begin)?;
-        let end = special("eos_token_id", data.end)?;
-        let unknown = special("unknown_token_id", data.unknown)?;
-        let padding = special("padding_token_id", data.padding)?;
-        let end_of_turn = special("eot_token_id", data.end_of_turn)?;
-        let end_of_message = special("eom_token_id", data.end_of_message)?;
-
         let mut kinds = match &data.types {
             Some(types) => types.iter().map(|&number| kind(number)).collect::<Result<Vec<_>, _>>()?,
             None => data.tokens.iter().map(|text| guessed_kind(text, spelling)).collect(),
         };
-        // What ends or begins a turn is structure, whatever its type says: a person must not be able to type it.
-        let mut ends: Vec<u32> = [end, end_of_turn, end_of_message].into_iter().flatten().collect();
-        ends.extend(
-            (0u32..).zip(&data.tokens).filter(|(_, text)| END_TEXTS.contains(*text)).map(|(id, _)| id),
-        );
-        ends.sort_unstable();
-        ends.dedup();
-        for id in ends.iter().copied().chain([begin, padding].into_iter().flatten()) {
-            if matches!(kinds[id as usize], TokenKind::Normal | TokenKind::UserDefined) {
-                kinds[id as usize] = TokenKind::Control;
-            }
-        }
-        // Harmony models end a message with <|end|> but a turn with <|return|> or <|call|>.
-        let has = |text: &str| ends.iter().any(|&id| data.tokens[id as usize] == text);
-        if has("<|return|>") && has("<|call|>") {
-            ends.retain(|&id| data.tokens[id as usize] != "<|end|>");
-        }
+        let roles = Roles::new(data, &mut kinds)?;
 
         let mut vocabulary = Self {
             kinds,
@@ -178,21 +94,23 @@ impl Vocabulary {
             starts: vec![0],
             by_text: HashMap::with_capacity(count),
             by_byte: vec![None; 256],
-            begin,
-            end,
-            unknown,
-            ends,
+            roles,
             longest_text: 0,
         };
         vocabulary.fill(spelling)?;
-        if let Some(byte) = vocabulary.by_byte.iter().position(Option::is_none)
-            && unknown.is_none()
-        {
-            return Err(invalid(format!(
-                "byte 0x{byte:02X} has no token and there is no unknown_token_id, so some text has no tokens at all"
-            )));
-        }
         Ok(vocabulary)
+    }
+
+    /// An error if some text has no tokens at all, since a byte has none and neither has what is unknown.
+    pub(super) fn require_bytes(&self) -> Result<(), LlmError> {
+        // The others are in no UTF-8.
+        let in_text = |byte: &usize| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
+        match (0..256).filter(in_text).find(|&byte| self.by_byte[byte].is_none()) {
+            Some(byte) if self.roles.unknown.is_none() => Err(invalid(format!(
+                "byte 0x{byte:02X} has no token and there is no unknown_token_id, so some text has no tokens at all"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Fills in the bytes and the maps.
@@ -221,13 +139,8 @@ impl Vocabulary {
                         }
                         self.bytes.extend_from_slice(&bytes);
                     }
-                    None if kind == TokenKind::Unused => self.bytes.extend_from_slice(text.as_bytes()),
-                    None => {
-                        return Err(invalid(format!(
-                            "token {id} `{}` is not in the byte-level spelling",
-                            text.escape_debug()
-                        )));
-                    }
+                    // A hole, or a token that no text becomes.
+                    None => self.bytes.extend_from_slice(text.as_bytes()),
                 },
                 Spelling::SentencePiece if kind == TokenKind::Byte => match hexadecimal_byte(text) {
                     Some(value) => {
@@ -285,9 +198,18 @@ impl Vocabulary {
         self.by_text.get(text).copied()
     }
 
+    /// The score of each token; an error if one is not a number.
+    pub(super) fn scores(&self, data: &TokenizerData<'_>) -> Result<Vec<f32>, LlmError> {
+        let scores = data.scores.clone().unwrap_or_else(|| vec![0.0; self.len()]);
+        match scores.iter().position(|score| score.is_nan()) {
+            Some(id) => Err(invalid(format!("the score of token {id} is not a number"))),
+            None => Ok(scores),
+        }
+    }
+
     /// The token for a byte, or the unknown token.
     pub(super) fn by_byte(&self, byte: u8) -> Option<u32> {
-        self.by_byte[byte as usize].or(self.unknown)
+        self.by_byte[byte as usize].or(self.roles.unknown)
     }
 }
 
