@@ -23,8 +23,14 @@ const SEED: u64 = 0x61a5_5b0c;
 pub enum Preset {
     /// The shape of Llama-3.2-1B in Q4_0, tied Q8_0 embeddings.
     Llama1bQ4_0,
+    /// The shape of Llama-3.2-1B in llama.cpp's mix of Q4_K and Q6_K, tied Q6_K embeddings.
+    Llama1bQ4KM,
+    /// The shape of Llama-3.2-1B in IQ4_NL, tied Q8_0 embeddings.
+    Llama1bIq4Nl,
     /// The shape of BitNet b1.58 2B-4T in TQ2_0, tied Q8_0 embeddings.
     BitNet2bTq2_0,
+    /// The shape of BitNet b1.58 2B-4T in TQ1_0, tied Q8_0 embeddings.
+    BitNet2bTq1_0,
     /// Two layers, 256 wide, `llama`, matrices of this type.
     TinyLlama(TensorType),
     /// Two layers, 256 wide, `bitnet-b1.58`, matrices of this type.
@@ -35,16 +41,32 @@ pub enum Preset {
     Tiny(Tiny, TensorType),
 }
 
+/// Presets in real shapes, and their names.
+const LARGE: [(&str, Preset); 5] = [
+    ("llama-1b-q4_0", Preset::Llama1bQ4_0),
+    ("llama-1b-q4_k_m", Preset::Llama1bQ4KM),
+    ("llama-1b-iq4_nl", Preset::Llama1bIq4Nl),
+    ("bitnet-2b-tq2_0", Preset::BitNet2bTq2_0),
+    ("bitnet-2b-tq1_0", Preset::BitNet2bTq1_0),
+];
+
 /// Types that a tiny preset's name may end in.
-const TINY_TYPES: [(&str, TensorType); 12] = [
+const TINY_TYPES: [(&str, TensorType); 19] = [
     ("f32", TensorType::F32),
     ("f16", TensorType::F16),
     ("bf16", TensorType::Bf16),
     ("q8_0", TensorType::Q8_0),
     ("q6_k", TensorType::Q6K),
+    ("q5_k", TensorType::Q5K),
+    ("q5_1", TensorType::Q5_1),
     ("q5_0", TensorType::Q5_0),
+    ("q4_k", TensorType::Q4K),
+    ("q4_1", TensorType::Q4_1),
     ("q3_k", TensorType::Q3K),
+    ("q2_k", TensorType::Q2K),
     ("iq4_nl", TensorType::Iq4Nl),
+    ("iq4_xs", TensorType::Iq4Xs),
+    ("mxfp4", TensorType::Mxfp4),
     ("q4_0", TensorType::Q4_0),
     ("tq2_0", TensorType::Tq2_0),
     ("tq1_0", TensorType::Tq1_0),
@@ -54,7 +76,7 @@ const TINY_TYPES: [(&str, TensorType); 12] = [
 impl Preset {
     /// The names that [`Preset::from_str`] takes.
     pub fn names() -> Vec<String> {
-        let mut names = vec!["llama-1b-q4_0".to_owned(), "bitnet-2b-tq2_0".to_owned()];
+        let mut names: Vec<String> = LARGE.iter().map(|(name, _)| (*name).to_owned()).collect();
         for family in ["tiny-llama", "tiny-bitnet", "tiny-bitnet-silu"] {
             names.extend(TINY_TYPES.iter().map(|(kind, _)| format!("{family}-{kind}")));
         }
@@ -71,8 +93,6 @@ impl Preset {
             format!("{family}-{name}")
         };
         match self {
-            Self::Llama1bQ4_0 => "llama-1b-q4_0".into(),
-            Self::BitNet2bTq2_0 => "bitnet-2b-tq2_0".into(),
             Self::TinyLlama(kind) => tiny("tiny-llama", kind),
             Self::TinyBitNet(kind) => tiny("tiny-bitnet", kind),
             Self::TinyBitNetSilu(kind) => tiny("tiny-bitnet-silu", kind),
@@ -80,6 +100,9 @@ impl Preset {
                 let family =
                     tiny::TINY.iter().find(|(_, known)| *known == model).map_or("", |(name, _)| name);
                 tiny(&format!("tiny-{family}"), kind)
+            }
+            large => {
+                LARGE.iter().find(|(_, preset)| *preset == large).map_or("other", |(name, _)| name).into()
             }
         }
     }
@@ -99,19 +122,21 @@ impl Preset {
             epsilon: 1e-5,
             weights,
             embeddings: match weights {
-                TensorType::F32
-                | TensorType::Q6K
-                | TensorType::Q5_0
-                | TensorType::Q3K
-                | TensorType::Iq4Nl => weights,
-                _ => TensorType::F16,
+                TensorType::F16
+                | TensorType::Bf16
+                | TensorType::Q8_0
+                | TensorType::Q4_0
+                | TensorType::Tq2_0
+                | TensorType::Tq1_0
+                | TensorType::I2S => TensorType::F16,
+                _ => weights,
             },
             tied: architecture != "llama",
             rope_factors: architecture == "llama",
         };
         let shape = match self {
             Self::Tiny(model, kind) => return model.contents(kind),
-            Self::Llama1bQ4_0 => Shape {
+            Self::Llama1bQ4_0 | Self::Llama1bQ4KM | Self::Llama1bIq4Nl => Shape {
                 architecture: "llama",
                 layers: 16,
                 embedding: 2048,
@@ -122,12 +147,16 @@ impl Preset {
                 context: 131_072,
                 rope_base: 500_000.0,
                 epsilon: 1e-5,
-                weights: TensorType::Q4_0,
-                embeddings: TensorType::Q8_0,
+                weights: match self {
+                    Self::Llama1bQ4KM => TensorType::Q4K,
+                    Self::Llama1bIq4Nl => TensorType::Iq4Nl,
+                    _ => TensorType::Q4_0,
+                },
+                embeddings: if self == Self::Llama1bQ4KM { TensorType::Q6K } else { TensorType::Q8_0 },
                 tied: true,
                 rope_factors: true,
             },
-            Self::BitNet2bTq2_0 => Shape {
+            Self::BitNet2bTq2_0 | Self::BitNet2bTq1_0 => Shape {
                 architecture: "bitnet-b1.58",
                 layers: 30,
                 embedding: 2560,
@@ -138,7 +167,7 @@ impl Preset {
                 context: 4096,
                 rope_base: 500_000.0,
                 epsilon: 1e-5,
-                weights: TensorType::Tq2_0,
+                weights: if self == Self::BitNet2bTq1_0 { TensorType::Tq1_0 } else { TensorType::Tq2_0 },
                 embeddings: TensorType::Q8_0,
                 tied: true,
                 rope_factors: false,
@@ -159,24 +188,21 @@ impl FromStr for Preset {
             let kind = name.strip_prefix(prefix)?;
             TINY_TYPES.iter().find(|(known, _)| *known == kind).map(|(_, kind)| *kind)
         };
-        match name {
-            "llama-1b-q4_0" => Ok(Self::Llama1bQ4_0),
-            "bitnet-2b-tq2_0" => Ok(Self::BitNet2bTq2_0),
-            _ => tiny("tiny-llama-")
-                .map(Self::TinyLlama)
-                .or_else(|| tiny("tiny-bitnet-silu-").map(Self::TinyBitNetSilu))
-                .or_else(|| tiny("tiny-bitnet-").map(Self::TinyBitNet))
-                .or_else(|| {
-                    let (family, kind) = name.strip_prefix("tiny-")?.rsplit_once('-')?;
-                    let (_, model) = tiny::TINY.iter().find(|(known, _)| *known == family)?;
-                    let (_, kind) = tiny::TYPES.iter().find(|(known, _)| *known == kind)?;
-                    Some(Self::Tiny(*model, *kind))
-                })
-                .ok_or_else(|| {
-                    let names = Self::names().join(", ");
-                    LlmError::Unsupported(format!("there is no preset `{name}`; there are: {names}"))
-                }),
-        }
+        let large = LARGE.iter().find(|(known, _)| *known == name).map(|(_, preset)| *preset);
+        large
+            .or_else(|| tiny("tiny-llama-").map(Self::TinyLlama))
+            .or_else(|| tiny("tiny-bitnet-silu-").map(Self::TinyBitNetSilu))
+            .or_else(|| tiny("tiny-bitnet-").map(Self::TinyBitNet))
+            .or_else(|| {
+                let (family, kind) = name.strip_prefix("tiny-")?.rsplit_once('-')?;
+                let (_, model) = tiny::TINY.iter().find(|(known, _)| *known == family)?;
+                let (_, kind) = tiny::TYPES.iter().find(|(known, _)| *known == kind)?;
+                Some(Self::Tiny(*model, *kind))
+            })
+            .ok_or_else(|| {
+                let names = Self::names().join(", ");
+                LlmError::Unsupported(format!("there is no preset `{name}`; there are: {names}"))
+            })
     }
 }
 
@@ -229,6 +255,15 @@ impl Shape {
         metadata
     }
 
+    /// The type of the matrices that llama.cpp gives more bits in some layers of a Q4_K_M file: in the first and the last
+    /// eighth, and in every third between (`use_more_bits` in `llama-quant.cpp`).
+    fn type_with_more_bits(&self, layer: u32) -> TensorType {
+        let eighth = self.layers / 8;
+        let more = layer < eighth || layer >= 7 * self.layers / 8 || (layer - eighth) % 3 == 2;
+        let is_mix = self.weights == TensorType::Q4K && self.embeddings == TensorType::Q6K;
+        if is_mix && more { TensorType::Q6K } else { self.weights }
+    }
+
     fn tensors(&self) -> Vec<TensorSpecification> {
         let (embedding, feed_forward) = (u64::from(self.embedding), u64::from(self.feed_forward));
         let key_value = u64::from(self.heads_kv * self.head_length());
@@ -243,15 +278,18 @@ impl Shape {
         }
         for layer in 0..self.layers {
             let name = |part: &str| format!("blk.{layer}.{part}.weight");
+            let more_bits = |name: String, columns, rows| {
+                TensorSpecification::new(name, &[columns, rows], self.type_with_more_bits(layer))
+            };
             tensors.push(vector(name("attn_norm"), embedding));
             tensors.push(matrix(name("attn_q"), embedding, embedding));
             tensors.push(matrix(name("attn_k"), embedding, key_value));
-            tensors.push(matrix(name("attn_v"), embedding, key_value));
+            tensors.push(more_bits(name("attn_v"), embedding, key_value));
             tensors.push(matrix(name("attn_output"), embedding, embedding));
             tensors.push(vector(name("ffn_norm"), embedding));
             tensors.push(matrix(name("ffn_gate"), embedding, feed_forward));
             tensors.push(matrix(name("ffn_up"), embedding, feed_forward));
-            tensors.push(matrix(name("ffn_down"), feed_forward, embedding));
+            tensors.push(more_bits(name("ffn_down"), feed_forward, embedding));
             if self.architecture != "llama" {
                 tensors.push(vector(name("attn_sub_norm"), embedding));
                 tensors.push(vector(name("ffn_sub_norm"), feed_forward));

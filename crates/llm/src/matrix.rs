@@ -3,20 +3,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use half::f16;
+
 use crate::LlmError;
-use crate::formats::{self, I2S_UNIT, TERNARY_BLOCK};
+use crate::formats::{self, Block, BlockType, I2S_UNIT, TERNARY_BLOCK};
 use crate::gguf::{Gguf, Place, TensorInfo, TensorType};
 use crate::host::PackedBytes;
 use crate::kernels::{
-    Activations, FloatType, GROUP_ROWS, Kernels, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
-    SCALE_BYTES, TernaryScale, UNIT_BYTES,
+    self, Activations, FloatType, GROUP_ROWS, Kernels, Precision, SCALE_BYTES, TernaryScale, UNIT_BYTES,
 };
 use crate::threads::{SharedSlice, ThreadPool};
 
-/// Bytes of a Q4_0 block of one row in a file.
-const Q4_SOURCE_BYTES: usize = 18;
-/// Bytes of a Q8_0 block of one row in a file.
-const Q8_SOURCE_BYTES: usize = 34;
+/// Bytes of a packed block of 256 ternary columns of eight rows.
+const TERNARY_BLOCK_BYTES: usize = SCALE_BYTES + 2 * UNIT_BYTES;
 /// Multiply-accumulates below which waking threads costs more than it saves.
 const SMALLEST_PARALLEL_WORK: u64 = 1 << 20;
 /// Row groups that a thread takes at a time at most in a prompt: its outputs for all tokens stay in its cache.
@@ -44,9 +43,7 @@ impl Packed {
 enum Data {
     /// The rows, in the file.
     Float(FloatType, Place),
-    Q4(Packed),
-    Q8(Packed),
-    Q6(Packed),
+    Blocks(BlockType, Packed),
     Ternary(Packed, TernaryScale),
 }
 
@@ -72,14 +69,10 @@ impl Matrix {
     /// Loads the matrix of `info`, which is `[columns, rows]` in the file. A quantized one is repacked: in place if
     /// nobody else holds the file, it is in memory of its own, and the repacked rows take the room of the original
     /// ones; otherwise into other memory, and the file's pages are released.
-    ///
-    /// A matrix that is `looked_up` too, row by row, is repacked in place only where [`row_bytes`](Self::row_bytes)
-    /// can undo it.
     pub fn load(
         gguf: &mut Arc<Gguf>,
         info: &TensorInfo,
         factor: f32,
-        looked_up: bool,
         pool: &ThreadPool,
     ) -> Result<Self, LlmError> {
         let (rows, columns) = (info.rows() as usize, info.columns() as usize);
@@ -91,10 +84,8 @@ impl Matrix {
             let problem = format!("has the scale {tensor_scale}");
             return Err(LlmError::Tensor { name: info.name.clone(), problem });
         }
-        let mut pack = |row_bytes: usize, group_bytes: usize, reversible: bool, group: &PackGroup<'_>| {
-            let in_place = rows.is_multiple_of(GROUP_ROWS)
-                && row_bytes * GROUP_ROWS == group_bytes
-                && (reversible || !looked_up);
+        let mut pack = |row_bytes: usize, group_bytes: usize, group: &PackGroup<'_>| {
+            let in_place = rows.is_multiple_of(GROUP_ROWS) && row_bytes * GROUP_ROWS == group_bytes;
             let own =
                 if in_place { Arc::get_mut(gguf).and_then(|gguf| gguf.own_tensor_bytes(info)) } else { None };
             if let Some(bytes) = own {
@@ -106,82 +97,65 @@ impl Matrix {
             gguf.release(info);
             Ok::<_, LlmError>(Packed::Own(packed))
         };
-        let blocks = columns / 32;
         let data = match info.tensor_type {
             TensorType::F32 => Data::Float(FloatType::F32, info.place(info.bytes as usize)),
             TensorType::F16 => Data::Float(FloatType::F16, info.place(info.bytes as usize)),
             TensorType::Bf16 => Data::Float(FloatType::Bf16, info.place(info.bytes as usize)),
-            TensorType::Q4_0 => {
-                Data::Q4(pack(blocks * Q4_SOURCE_BYTES, blocks * Q4_BLOCK_BYTES, true, &q4_group)?)
-            }
-            TensorType::Q8_0 => {
-                Data::Q8(pack(blocks * Q8_SOURCE_BYTES, blocks * Q8_BLOCK_BYTES, true, &q8_group)?)
-            }
-            TensorType::Q6K => {
-                let row_bytes = columns / 256 * formats::Q6K_BYTES;
-                Data::Q6(pack(row_bytes, blocks * Q6_BLOCK_BYTES, false, &q6_group)?)
-            }
-            // Their codes and scales fit those of larger types, which have the kernels.
-            TensorType::Q3K => {
-                let row_bytes = columns / 256 * formats::Q3K_BYTES;
-                Data::Q6(pack(row_bytes, blocks * Q6_BLOCK_BYTES, false, &q3_group)?)
-            }
-            TensorType::Q5_0 => {
-                let group = |rows: &[&[u8]], group: &mut [u8]| {
-                    widened_group(formats::Q5_BYTES, formats::q5_codes, rows, group);
-                };
-                Data::Q8(pack(blocks * formats::Q5_BYTES, blocks * Q8_BLOCK_BYTES, false, &group)?)
-            }
-            TensorType::Iq4Nl => {
-                let group = |rows: &[&[u8]], group: &mut [u8]| {
-                    widened_group(formats::IQ4_BYTES, formats::iq4_codes, rows, group);
-                };
-                Data::Q8(pack(blocks * formats::IQ4_BYTES, blocks * Q8_BLOCK_BYTES, false, &group)?)
-            }
             TensorType::Tq2_0 | TensorType::Tq1_0 => {
                 let kind = info.tensor_type;
                 let block_bytes = if kind == TensorType::Tq2_0 { 66 } else { 54 };
                 let blocks = columns / TERNARY_BLOCK;
-                let group_bytes = blocks * (SCALE_BYTES + 2 * UNIT_BYTES);
+                let group_bytes = blocks * TERNARY_BLOCK_BYTES;
                 let group = |rows: &[&[u8]], group: &mut [u8]| tq_group(kind, block_bytes, rows, group);
-                Data::Ternary(pack(blocks * block_bytes, group_bytes, false, &group)?, TernaryScale::PerBlock)
+                Data::Ternary(pack(blocks * block_bytes, group_bytes, &group)?, TernaryScale::PerBlock)
             }
             TensorType::I2S => {
                 let units = columns / I2S_UNIT;
-                let packed = pack(units * 32, units * UNIT_BYTES, false, &i2s_group)?;
+                let packed = pack(units * 32, units * UNIT_BYTES, &i2s_group)?;
                 Data::Ternary(packed, TernaryScale::PerTensor(tensor_scale))
             }
-            TensorType::Other(_) => return Err(unsupported_type(info)),
+            other => {
+                let kind = BlockType::of(other).ok_or_else(|| unsupported_type(info))?;
+                let row_bytes = columns / kind.columns() * kind.bytes();
+                let group = |rows: &[&[u8]], group: &mut [u8]| block_group(kind, rows, group);
+                Data::Blocks(kind, pack(row_bytes, kind.group_bytes(columns), &group)?)
+            }
         };
         Ok(Self { rows, columns, factor, data })
     }
 
-    /// If this matrix was repacked in place: puts the bytes of `row` as they were in the file into `out` and returns
-    /// true.
-    pub fn row_bytes(&self, file: &Gguf, row: usize, out: &mut Vec<u8>) -> bool {
-        let (place, source_bytes, packed_bytes) = match &self.data {
-            Data::Q4(Packed::InFile(place)) => (place, Q4_SOURCE_BYTES, Q4_BLOCK_BYTES),
-            Data::Q8(Packed::InFile(place)) => (place, Q8_SOURCE_BYTES, Q8_BLOCK_BYTES),
-            _ => return false,
-        };
-        let group_bytes = self.columns / 32 * packed_bytes;
-        let group = &file.at(place)[row / GROUP_ROWS * group_bytes..][..group_bytes];
+    /// If this matrix was repacked: puts row `row` into `out`, which has its columns, and returns true. Its weights are
+    /// those that its tensor has in the file, bit for bit.
+    pub fn decode_row(&self, file: &Gguf, row: usize, out: &mut [f32]) -> bool {
+        let (Data::Blocks(_, packed) | Data::Ternary(packed, _)) = &self.data else { return false };
+        let bytes = packed.bytes(file);
+        let group_bytes = bytes.len() / self.groups();
+        let group = &bytes[row / GROUP_ROWS * group_bytes..][..group_bytes];
         let row = row % GROUP_ROWS;
-        out.clear();
-        for block in group.chunks_exact(packed_bytes) {
-            out.extend_from_slice(&block[2 * row..2 * row + 2]);
-            for vector in block[SCALE_BYTES..].chunks_exact(32) {
-                out.extend_from_slice(&vector[row * 4..row * 4 + 4]);
+        match &self.data {
+            Data::Blocks(kind, _) => {
+                let blocks = group.chunks_exact(kind.packed_bytes());
+                for (out, packed) in out.chunks_exact_mut(kind.columns()).zip(blocks) {
+                    kernels::unpack(*kind, packed, row).decode(*kind, out);
+                }
             }
+            Data::Ternary(_, TernaryScale::PerBlock) => {
+                let blocks = group.chunks_exact(TERNARY_BLOCK_BYTES);
+                for (out, block) in out.chunks_exact_mut(TERNARY_BLOCK).zip(blocks) {
+                    let scale = f16::from_le_bytes([block[2 * row], block[2 * row + 1]]).to_f32();
+                    decode_units(&block[SCALE_BYTES..], row, scale, out);
+                }
+            }
+            Data::Ternary(_, TernaryScale::PerTensor(scale)) => decode_units(group, row, *scale, out),
+            Data::Float(..) => {}
         }
-        debug_assert_eq!(out.len(), self.columns / 32 * source_bytes);
         true
     }
 
     fn precision(&self) -> Option<Precision> {
         match self.data {
             Data::Float(..) => None,
-            Data::Q4(_) | Data::Q6(_) | Data::Q8(_) => Some(Precision::Blocks),
+            Data::Blocks(..) => Some(Precision::Blocks),
             Data::Ternary(..) => Some(Precision::Token),
         }
     }
@@ -205,9 +179,9 @@ impl Matrix {
             &bytes[groups.start * group_bytes..groups.end * group_bytes]
         };
         match (&self.data, &input.blocks, &input.token) {
-            (Data::Q4(packed), Some(activations), _) => kernels.q4_0(part(packed), activations, out),
-            (Data::Q6(packed), Some(activations), _) => kernels.q6_k(part(packed), activations, out),
-            (Data::Q8(packed), Some(activations), _) => kernels.q8_0(part(packed), activations, out),
+            (Data::Blocks(kind, packed), Some(activations), _) => {
+                kernels.blocks(*kind, part(packed), activations, out);
+            }
             (Data::Ternary(packed, scale), _, Some(activations)) => {
                 kernels.ternary(part(packed), *scale, activations, out);
             }
@@ -227,9 +201,9 @@ impl Matrix {
 
 /// The error for a tensor whose type this crate does not compute with.
 pub(crate) fn unsupported_type(info: &TensorInfo) -> LlmError {
+    let names = TensorType::COMPUTED.map(TensorType::name).join(", ");
     LlmError::Unsupported(format!(
-        "the tensor `{}` has the type {}, which is not supported; use a file of the model in F32, F16, BF16, Q8_0, \
-         Q6_K, Q5_0, Q4_0, IQ4_NL, Q3_K, TQ2_0, TQ1_0 or I2_S",
+        "the tensor `{}` has the type {}, which is not supported; use a file of the model in one of {names}",
         info.name,
         info.tensor_type.name()
     ))
@@ -288,88 +262,12 @@ fn rearrange(bytes: &mut [u8], group_bytes: usize, pool: &ThreadPool, pack: &Pac
     });
 }
 
-/// Interleaves blocks of `source_bytes` (an f16 scale, then codes in quads) into `packed_bytes`.
-fn quads_group(source_bytes: usize, packed_bytes: usize, rows: &[&[u8]], group: &mut [u8]) {
+/// Packs rows of blocks.
+fn block_group(kind: BlockType, rows: &[&[u8]], group: &mut [u8]) {
     for (row, bytes) in rows.iter().enumerate() {
-        for (source, block) in bytes.chunks_exact(source_bytes).zip(group.chunks_exact_mut(packed_bytes)) {
-            block[2 * row..2 * row + 2].copy_from_slice(&source[..2]);
-            for (quad, vector) in source[2..].chunks_exact(4).zip(block[SCALE_BYTES..].chunks_exact_mut(32)) {
-                vector[row * 4..row * 4 + 4].copy_from_slice(quad);
-            }
-        }
-    }
-}
-
-fn q4_group(rows: &[&[u8]], group: &mut [u8]) {
-    quads_group(Q4_SOURCE_BYTES, Q4_BLOCK_BYTES, rows, group);
-}
-
-fn q8_group(rows: &[&[u8]], group: &mut [u8]) {
-    quads_group(Q8_SOURCE_BYTES, Q8_BLOCK_BYTES, rows, group);
-}
-
-/// Blocks of 32 that start with their scale and whose codes fit 8 bits, as if they were of Q8_0.
-fn widened_group(
-    source_bytes: usize,
-    unpack: fn(&[u8], &mut [i8; formats::QUANTIZED_BLOCK]),
-    rows: &[&[u8]],
-    group: &mut [u8],
-) {
-    let mut codes = [0; formats::QUANTIZED_BLOCK];
-    let mut widened = |row: &&[u8]| {
-        let mut bytes = Vec::with_capacity(row.len() / source_bytes * Q8_SOURCE_BYTES);
-        for block in row.chunks_exact(source_bytes) {
-            unpack(block, &mut codes);
-            bytes.extend_from_slice(&block[..2]);
-            bytes.extend(codes.iter().map(|code| *code as u8));
-        }
-        bytes
-    };
-    let rows: Vec<Vec<u8>> = rows.iter().map(&mut widened).collect();
-    let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-    q8_group(&rows, group);
-}
-
-fn q6_group(rows: &[&[u8]], group: &mut [u8]) {
-    let unpack = |block: &[u8], codes: &mut [i8; 256]| {
-        formats::q6k_codes(block, codes);
-        std::array::from_fn(|part| block[192 + part] as i8)
-    };
-    scaled_group(formats::Q6K_BYTES, unpack, rows, group);
-}
-
-fn q3_group(rows: &[&[u8]], group: &mut [u8]) {
-    let unpack = |block: &[u8], codes: &mut [i8; 256]| {
-        formats::q3k_codes(block, codes);
-        formats::q3k_scales(block)
-    };
-    scaled_group(formats::Q3K_BYTES, unpack, rows, group);
-}
-
-/// Blocks of 256 that end with their scale and have one for each 16 codes beside.
-fn scaled_group(
-    source_bytes: usize,
-    unpack: impl Fn(&[u8], &mut [i8; 256]) -> [i8; 16],
-    rows: &[&[u8]],
-    group: &mut [u8],
-) {
-    let mut codes = [0i8; 256];
-    for (row, bytes) in rows.iter().enumerate() {
-        let blocks = group.chunks_exact_mut(8 * Q6_BLOCK_BYTES);
-        for (source, blocks) in bytes.chunks_exact(source_bytes).zip(blocks) {
-            let scales = unpack(source, &mut codes);
-            for (number, block) in blocks.chunks_exact_mut(Q6_BLOCK_BYTES).enumerate() {
-                block[2 * row..2 * row + 2].copy_from_slice(&source[source_bytes - 2..]);
-                for part in 0..2 {
-                    block[(1 + part) * SCALE_BYTES + 2 * row..][..2].fill(scales[2 * number + part] as u8);
-                }
-                let quads = codes[number * 32..][..32].chunks_exact(4);
-                for (quad, vector) in quads.zip(block[3 * SCALE_BYTES..].chunks_exact_mut(32)) {
-                    for (byte, code) in vector[row * 4..].iter_mut().zip(quad) {
-                        *byte = *code as u8;
-                    }
-                }
-            }
+        let blocks = group.chunks_exact_mut(kind.packed_bytes());
+        for (source, packed) in bytes.chunks_exact(kind.bytes()).zip(blocks) {
+            kernels::pack(kind, &Block::read(kind, source), row, packed);
         }
     }
 }
@@ -386,10 +284,20 @@ fn pack_unit(codes: &[u8], row: usize, unit: &mut [u8]) {
     }
 }
 
+/// The weights of `row` in units of codes.
+fn decode_units(units: &[u8], row: usize, scale: f32, out: &mut [f32]) {
+    for (out, vector) in out.chunks_exact_mut(16).zip(units.chunks_exact(4 * GROUP_ROWS)) {
+        for (column, out) in out.iter_mut().enumerate() {
+            let code = vector[row * 4 + column % 4] >> (column / 4 * 2) & 3;
+            *out = (f32::from(code) - 1.0) * scale;
+        }
+    }
+}
+
 fn tq_group(kind: TensorType, block_bytes: usize, rows: &[&[u8]], group: &mut [u8]) {
     let mut codes = [0; TERNARY_BLOCK];
     for (row, bytes) in rows.iter().enumerate() {
-        let blocks = group.chunks_exact_mut(SCALE_BYTES + 2 * UNIT_BYTES);
+        let blocks = group.chunks_exact_mut(TERNARY_BLOCK_BYTES);
         for (source, block) in bytes.chunks_exact(block_bytes).zip(blocks) {
             formats::ternary_codes(kind, source, &mut codes);
             block[2 * row..2 * row + 2].copy_from_slice(&source[block_bytes - 2..]);
@@ -478,8 +386,16 @@ mod tests {
     use super::*;
     use crate::gguf::{GgufWriter, TensorSpecification};
 
+    /// All types whose matrices are repacked.
+    fn packed_types() -> impl Iterator<Item = TensorType> {
+        TensorType::COMPUTED.into_iter().filter(|kind| kind.block().unwrap().0 > 1)
+    }
+
+    /// The scale of I2_S tensors.
+    const SCALE: f32 = 0.5;
+
     /// A file of one matrix of 24 rows and 512 columns, and the matrix, which alone holds the file.
-    fn load(kind: TensorType, looked_up: bool) -> (Vec<u8>, Arc<Gguf>, Matrix) {
+    fn load(kind: TensorType) -> (Vec<u8>, Arc<Gguf>, Matrix) {
         let specification = TensorSpecification::new("matrix", &[512, 24], kind);
         let mut writer = GgufWriter::new(Vec::new(), &[], vec![specification]).unwrap();
         let mut bytes = Vec::new();
@@ -489,71 +405,46 @@ mod tests {
             formats::encode_row(kind, &row, 50.0, &mut bytes);
         }
         if kind == TensorType::I2S {
-            formats::encode_i2s_trailer(0.5, &mut bytes);
+            formats::encode_i2s_trailer(SCALE, &mut bytes);
         }
         writer.tensor([&bytes]).unwrap();
         let mut gguf = Arc::new(Gguf::from_vec(writer.finish().unwrap()).unwrap());
         let info = gguf.tensor("matrix").unwrap().clone();
-        let matrix = Matrix::load(&mut gguf, &info, 1.0, looked_up, &ThreadPool::new(1)).unwrap();
+        let matrix = Matrix::load(&mut gguf, &info, 1.0, &ThreadPool::new(1)).unwrap();
         (bytes, gguf, matrix)
     }
 
     #[test]
-    fn rows_of_a_matrix_repacked_in_place_can_be_had_back() {
-        for kind in [TensorType::Q4_0, TensorType::Q8_0] {
-            let (bytes, gguf, matrix) = load(kind, true);
-            assert_ne!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?} was repacked in place");
-            let mut row = Vec::new();
-            for (number, expected) in bytes.chunks_exact(bytes.len() / 24).enumerate() {
-                assert!(matrix.row_bytes(&gguf, number, &mut row), "{kind:?}");
-                assert_eq!(row, expected, "{kind:?}, row {number}");
+    fn a_matrix_is_repacked_in_place_and_has_the_rows_of_its_tensor() {
+        for kind in packed_types() {
+            let (bytes, gguf, matrix) = load(kind);
+            let in_place = kind != TensorType::Tq1_0;
+            assert_eq!(gguf.tensor_bytes(&gguf.tensors()[0]) != bytes, in_place, "{kind:?}");
+            let row_bytes = kind.row_bytes(512).unwrap() as usize;
+            for (number, row) in bytes.chunks_exact(row_bytes).take(24).enumerate() {
+                let (mut expected, mut found) = (vec![0.0; 512], vec![1.0; 512]);
+                formats::decode_row(kind, row, SCALE, &mut expected);
+                assert!(matrix.decode_row(&gguf, number, &mut found));
+                let bits = |row: &[f32]| row.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&found), bits(&expected), "{kind:?}, row {number}");
             }
         }
     }
 
     #[test]
-    fn a_matrix_whose_rows_could_not_be_had_back_stays_if_they_are_needed() {
-        for kind in [
-            TensorType::Tq2_0,
-            TensorType::I2S,
-            TensorType::Q6K,
-            TensorType::Q3K,
-            TensorType::Q5_0,
-            TensorType::Iq4Nl,
-            TensorType::Tq1_0,
-        ] {
-            let (bytes, gguf, matrix) = load(kind, true);
-            assert_eq!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?}");
-            assert!(!matrix.row_bytes(&gguf, 0, &mut Vec::new()));
-        }
-        for kind in [TensorType::Tq2_0, TensorType::I2S] {
-            let (bytes, gguf, _) = load(kind, false);
-            assert_ne!(gguf.tensor_bytes(&gguf.tensors()[0]), bytes, "{kind:?} was repacked in place");
-        }
-    }
-
-    #[test]
     fn a_product_is_that_of_the_decoded_rows() {
-        for kind in [
-            TensorType::Q4_0,
-            TensorType::Q5_0,
-            TensorType::Iq4Nl,
-            TensorType::Q8_0,
-            TensorType::Q3K,
-            TensorType::Q6K,
-            TensorType::Tq1_0,
-            TensorType::Tq2_0,
-        ] {
-            let (bytes, gguf, matrix) = load(kind, true);
+        for kind in packed_types() {
+            let (bytes, gguf, matrix) = load(kind);
             let x: Vec<f32> = (0..512).map(|column| ((column * 29) % 53) as f32 / 26.0 - 1.0).collect();
             let mut out = vec![0.0; 24];
             let pool = ThreadPool::new(1);
+            let row_bytes = kind.row_bytes(512).unwrap() as usize;
             for kernels in [Kernels::scalar(), Kernels::detect()] {
                 let machine = Machine { kernels, pool: &pool, file: &gguf };
                 multiply(machine, &x, &mut [(&matrix, &mut out)]);
-                for (row, (bytes, found)) in bytes.chunks_exact(bytes.len() / 24).zip(&out).enumerate() {
+                for (row, (bytes, found)) in bytes.chunks_exact(row_bytes).zip(&out).enumerate() {
                     let mut decoded = vec![0.0; 512];
-                    formats::decode_row(kind, bytes, 1.0, &mut decoded);
+                    formats::decode_row(kind, bytes, SCALE, &mut decoded);
                     let products = || decoded.iter().zip(&x).map(|(weight, x)| f64::from(weight * x));
                     let (expected, size): (f64, f64) =
                         (products().sum(), products().map(|product| product * product).sum::<f64>().sqrt());

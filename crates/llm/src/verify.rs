@@ -9,10 +9,11 @@
 use half::{bf16, f16};
 
 use crate::Kernels;
+use crate::formats::BlockType;
 use crate::host::Half;
 use crate::kernels::{
-    Activations, FloatType, GROUP_ROWS, Precision, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES,
-    Q8_VALUE_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES,
+    Activations, FloatType, GROUP_ROWS, Precision, Q8_VALUE_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
+    UNIT_BYTES,
 };
 
 /// Random shapes of each case.
@@ -23,12 +24,22 @@ const SPECIAL_SCALES: [u16; 6] = [0, 0x8000, 1, 0x7bff, 0x7c00, 0xfc00];
 /// A comparison over one random shape; the first difference as text.
 type Case = fn(&mut Numbers) -> Result<(), String>;
 
-const CASES: [(&str, Case); 10] = [
-    ("Q4_0 products", |numbers| quantized(numbers, Weights::Q4)),
-    ("Q8_0 products", |numbers| quantized(numbers, Weights::Q8)),
-    ("Q6_K products", |numbers| quantized(numbers, Weights::Q6)),
-    ("ternary products with a scale for each block", |numbers| quantized(numbers, Weights::TernaryBlocks)),
-    ("ternary products with one scale", |numbers| quantized(numbers, Weights::TernaryTensor)),
+const CASES: [(&str, Case); 20] = [
+    ("Q4_0 products", |numbers| blocks(numbers, BlockType::Q4_0)),
+    ("Q4_1 products", |numbers| blocks(numbers, BlockType::Q4_1)),
+    ("Q5_0 products", |numbers| blocks(numbers, BlockType::Q5_0)),
+    ("Q5_1 products", |numbers| blocks(numbers, BlockType::Q5_1)),
+    ("Q8_0 products", |numbers| blocks(numbers, BlockType::Q8_0)),
+    ("Q2_K products", |numbers| blocks(numbers, BlockType::Q2K)),
+    ("Q3_K products", |numbers| blocks(numbers, BlockType::Q3K)),
+    ("Q4_K products", |numbers| blocks(numbers, BlockType::Q4K)),
+    ("Q5_K products", |numbers| blocks(numbers, BlockType::Q5K)),
+    ("Q6_K products", |numbers| blocks(numbers, BlockType::Q6K)),
+    ("IQ4_NL products", |numbers| blocks(numbers, BlockType::Iq4Nl)),
+    ("IQ4_XS products", |numbers| blocks(numbers, BlockType::Iq4Xs)),
+    ("MXFP4 products", |numbers| blocks(numbers, BlockType::Mxfp4)),
+    ("ternary products with a scale for each block", |numbers| ternary(numbers, true)),
+    ("ternary products with one scale", |numbers| ternary(numbers, false)),
     ("float products", float_products),
     ("attention", attention),
     ("half precision", half_precision),
@@ -111,12 +122,12 @@ impl Numbers {
         }
     }
 
-    /// Blocks of `block_bytes` that begin with the scales of eight rows.
-    fn blocks(&mut self, count: usize, block_bytes: usize) -> Vec<u8> {
+    /// Blocks of `block_bytes` that begin with so many scales.
+    fn blocks(&mut self, count: usize, block_bytes: usize, scales: usize) -> Vec<u8> {
         let mut blocks = self.bytes(count * block_bytes);
         let special = self.below(3) == 0;
         for block in blocks.chunks_exact_mut(block_bytes) {
-            for row in 0..GROUP_ROWS {
+            for row in 0..scales {
                 let scale = match special && self.below(4) == 0 {
                     true => SPECIAL_SCALES[self.below(SPECIAL_SCALES.len())],
                     false => f16::from_f32(self.float() * 0.1).to_bits(),
@@ -151,70 +162,38 @@ fn same_bits(what: &str, expected: &[f32], actual: &[f32]) -> Result<(), String>
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Weights {
-    Q4,
-    Q8,
-    Q6,
-    TernaryBlocks,
-    TernaryTensor,
+fn blocks(numbers: &mut Numbers, kind: BlockType) -> Result<(), String> {
+    let (groups, blocks, tokens) = (numbers.count(9), numbers.count(5), numbers.count(10));
+    let columns = blocks * kind.columns();
+    let x = numbers.activations(tokens * columns);
+    // Exponents are any; all other scales and minima are floats.
+    let scales = kind.factors_at() / 2 * usize::from(kind.scale_bytes() == 2);
+    let packed = numbers.blocks(groups * blocks, kind.packed_bytes(), scales);
+    let what = format!("{} rows of {columns}, {tokens} tokens", groups * GROUP_ROWS);
+    compare(&what, tokens * groups * GROUP_ROWS, |kernels, out| {
+        let activations = Activations::new(kernels, Precision::Blocks, columns, &x);
+        kernels.blocks(kind, &packed, &activations, out);
+    })
 }
 
-fn quantized(numbers: &mut Numbers, weights: Weights) -> Result<(), String> {
+fn ternary(numbers: &mut Numbers, scale_for_each_block: bool) -> Result<(), String> {
     let (groups, blocks, tokens) = (numbers.count(9), numbers.count(5), numbers.count(10));
-    let columns = match weights {
-        Weights::TernaryTensor => blocks * 128,
-        // A Q6_K row is whole blocks of 256; the others may be shorter.
-        Weights::Q4 | Weights::Q8 => blocks * 32,
-        Weights::Q6 | Weights::TernaryBlocks => blocks * 256,
-    };
+    let columns = blocks * if scale_for_each_block { 256 } else { 128 };
     let x = numbers.activations(tokens * columns);
-    let scale = numbers.float();
-    let precision = match weights {
-        Weights::Q4 | Weights::Q8 | Weights::Q6 => Precision::Blocks,
-        Weights::TernaryBlocks | Weights::TernaryTensor => Precision::Token,
+    let (packed, scale) = if scale_for_each_block {
+        let block_bytes = SCALE_BYTES + 2 * UNIT_BYTES;
+        let mut packed = numbers.blocks(groups * blocks, block_bytes, GROUP_ROWS);
+        packed.chunks_exact_mut(block_bytes).for_each(|block| clear_code_three(&mut block[SCALE_BYTES..]));
+        (packed, TernaryScale::PerBlock)
+    } else {
+        let mut packed = numbers.bytes(groups * blocks * UNIT_BYTES);
+        clear_code_three(&mut packed);
+        (packed, TernaryScale::PerTensor(numbers.float()))
     };
-    let of_blocks = groups * columns / 32;
-    let packed = match weights {
-        Weights::Q4 => numbers.blocks(of_blocks, Q4_BLOCK_BYTES),
-        Weights::Q8 => numbers.blocks(of_blocks, Q8_BLOCK_BYTES),
-        Weights::Q6 => {
-            let mut packed = numbers.blocks(of_blocks, Q6_BLOCK_BYTES);
-            for block in packed.chunks_exact_mut(Q6_BLOCK_BYTES) {
-                let (scales, codes) = block[SCALE_BYTES..].split_at_mut(2 * SCALE_BYTES);
-                scales.chunks_exact_mut(2).for_each(|pair| pair[1] = pair[0]);
-                codes.iter_mut().for_each(|code| *code = (*code & 63).wrapping_sub(32));
-            }
-            packed
-        }
-        Weights::TernaryBlocks => {
-            let block_bytes = SCALE_BYTES + 2 * UNIT_BYTES;
-            let mut packed = numbers.blocks(groups * blocks, block_bytes);
-            packed
-                .chunks_exact_mut(block_bytes)
-                .for_each(|block| clear_code_three(&mut block[SCALE_BYTES..]));
-            packed
-        }
-        Weights::TernaryTensor => {
-            let mut packed = numbers.bytes(groups * blocks * UNIT_BYTES);
-            clear_code_three(&mut packed);
-            packed
-        }
-    };
-    let what = format!("{weights:?}, {} rows of {columns}, {tokens} tokens", groups * GROUP_ROWS);
+    let what = format!("{} rows of {columns}, {tokens} tokens", groups * GROUP_ROWS);
     compare(&what, tokens * groups * GROUP_ROWS, |kernels, out| {
-        let activations = Activations::new(kernels, precision, columns, &x);
-        match weights {
-            Weights::Q4 => kernels.q4_0(&packed, &activations, out),
-            Weights::Q8 => kernels.q8_0(&packed, &activations, out),
-            Weights::Q6 => kernels.q6_k(&packed, &activations, out),
-            Weights::TernaryBlocks => {
-                kernels.ternary(&packed, TernaryScale::PerBlock, &activations, out);
-            }
-            Weights::TernaryTensor => {
-                kernels.ternary(&packed, TernaryScale::PerTensor(scale), &activations, out);
-            }
-        }
+        let activations = Activations::new(kernels, Precision::Token, columns, &x);
+        kernels.ternary(&packed, scale, &activations, out);
     })
 }
 

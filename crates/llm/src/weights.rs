@@ -149,16 +149,6 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn projection(&mut self, name: &str, rows: usize, columns: usize) -> Result<Projection, LlmError> {
-        self.projection_of(name, rows, columns, false)
-    }
-
-    fn projection_of(
-        &mut self,
-        name: &str,
-        rows: usize,
-        columns: usize,
-        looked_up: bool,
-    ) -> Result<Projection, LlmError> {
         let info = self.table(&format!("{name}.weight"), rows, columns)?;
         let scale = format!("{name}.scale");
         let factor = match self.has(&scale) {
@@ -167,7 +157,7 @@ impl Loader<'_> {
         };
         let bias = format!("{name}.bias");
         let bias = self.has(&bias).then(|| self.vector(&bias, rows)).transpose()?;
-        let matrix = Matrix::load(self.gguf, &info, factor, looked_up, self.pool)?;
+        let matrix = Matrix::load(self.gguf, &info, factor, self.pool)?;
         Ok(Projection { matrix, bias })
     }
 
@@ -310,9 +300,8 @@ impl Weights {
         // The largest matrix comes first: while it is repacked, both copies are in memory.
         let tied = !encoder && !loader.has("output.weight");
         let head_name = if tied { "token_embd" } else { "output" };
-        let head = (!encoder)
-            .then(|| loader.projection_of(head_name, config.vocabulary_size, width, tied))
-            .transpose()?;
+        let head =
+            (!encoder).then(|| loader.projection(head_name, config.vocabulary_size, width)).transpose()?;
 
         let token_type = match loader.gguf.get_tensor("token_types.weight").cloned() {
             Some(info) if encoder => Some(loader.first_row(&info)?),
@@ -355,12 +344,9 @@ impl Weights {
 
     /// Decodes the embedding of `token` into `out`, `[E]`.
     pub fn embed(&self, gguf: &Gguf, token: usize, out: &mut [f32]) {
-        let mut row = Vec::new();
         if let Some(head) = self.head.as_ref().filter(|_| self.tied)
-            && head.matrix.row_bytes(gguf, token, &mut row)
+            && head.matrix.decode_row(gguf, token, out)
         {
-            let scale = table_scale(gguf, &self.embedding);
-            formats::decode_row(self.embedding.tensor_type, &row, scale, out);
             return;
         }
         decode_table_row(gguf, &self.embedding, token, out);

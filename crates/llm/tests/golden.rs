@@ -47,19 +47,20 @@ fn tolerance(preset: Preset, implementation: &str) -> f64 {
     match (kind, implementation) {
         (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S, "numpy") if !llama => 0.001,
         (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S, _) => 0.04,
-        (TensorType::Q6K | TensorType::Q3K, "llama.cpp") => 0.04,
-        (
-            TensorType::Q8_0
-            | TensorType::Q6K
-            | TensorType::Q5_0
-            | TensorType::Q4_0
-            | TensorType::Iq4Nl
-            | TensorType::Q3K,
-            _,
-        ) => 0.03,
-        (_, "numpy") => 0.0002,
+        (TensorType::F32 | TensorType::F16 | TensorType::Bf16, "numpy") => 0.0002,
         (TensorType::Bf16, _) => 0.01,
-        _ => 0.002,
+        (TensorType::F32 | TensorType::F16, _) => 0.002,
+        // Those that llama.cpp multiplies with activations in blocks of 256.
+        (
+            TensorType::Q6K
+            | TensorType::Q5K
+            | TensorType::Q4K
+            | TensorType::Q3K
+            | TensorType::Q2K
+            | TensorType::Iq4Xs,
+            "llama.cpp",
+        ) => 0.04,
+        _ => 0.03,
     }
 }
 
@@ -81,11 +82,14 @@ fn logits_agree_with_independent_implementations() {
     let golden: Golden = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let mut failures = Vec::new();
     for preset in presets() {
+        let Some(references) = golden.models.get(&preset.name()) else {
+            // Of BitNet's models, those whose matrices are multiplied as in `llama` need no reference.
+            assert!(!matches!(preset, Preset::TinyLlama(_)), "{preset:?} has no reference");
+            continue;
+        };
         let mut bytes = Vec::new();
         generate_random::write_to(&mut bytes, preset).unwrap();
         let model = Model::load(Arc::new(Gguf::from_vec(bytes).unwrap()), 1).unwrap();
-        let references =
-            golden.models.get(&preset.name()).unwrap_or_else(|| panic!("{preset:?} has no reference"));
         for (implementation, expected) in references {
             let limit = tolerance(preset, implementation);
             for (&position, expected) in golden.positions.iter().zip(expected) {

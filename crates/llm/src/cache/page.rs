@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use half::f16;
 
+use crate::formats::BlockType;
 use crate::host::Half;
 use crate::kernels::{Activations, GROUP_ROWS, Precision, Q8_BLOCK_BYTES, Q8_VALUE_BLOCK_BYTES, SCALE_BYTES};
 use crate::{Kernels, LlmError};
@@ -181,7 +182,8 @@ impl Page {
                 let groups = tokens.start / GROUP_ROWS..tokens.end.div_ceil(GROUP_ROWS);
                 let rows = groups.len() * GROUP_ROWS;
                 let mut products = vec![0.0; queries.tokens() * rows];
-                kernels.q8_0(&data[range][groups.start * group..groups.end * group], queries, &mut products);
+                let keys = &data[range][groups.start * group..groups.end * group];
+                kernels.blocks(BlockType::Q8_0, keys, queries, &mut products);
                 let first = tokens.start - groups.start * GROUP_ROWS;
                 for (products, out) in products.chunks_exact(rows).zip(out.chunks_mut(stride)) {
                     for (out, product) in out.iter_mut().zip(&products[first..][..tokens.len()]) {

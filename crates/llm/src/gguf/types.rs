@@ -28,6 +28,23 @@ pub enum TensorType {
     Q3K,
     /// 32 weights: f16 scale, 16 bytes of nibbles (low: 0–15, high: 16–31) that number the values of a fixed table.
     Iq4Nl,
+    /// 32 weights: f16 scale, f16 minimum, 16 bytes of nibbles (low: 0–15, high: 16–31).
+    Q4_1,
+    /// 32 weights of 5 bits: f16 scale, f16 minimum, 4 bytes of upper bits, 16 bytes of nibbles as for Q4_1.
+    Q5_1,
+    /// 256 weights of 2 bits: 16 bytes of 4-bit scales and minima of 16 weights each, 64 bytes of codes, f16 scale of the
+    /// scales, f16 scale of the minima, which are subtracted.
+    Q2K,
+    /// 256 weights of 4 bits: f16 scale of the scales, f16 scale of the minima, which are subtracted, 12 bytes of eight 6-bit
+    /// scales and minima of 32 weights each, 128 bytes of nibbles (of each 32 bytes, low: 0–31, high: 32–63).
+    Q4K,
+    /// 256 weights of 5 bits: as Q4_K, with 32 bytes of upper bits before the nibbles.
+    Q5K,
+    /// 256 weights: f16 scale of the scales, 2 bytes of upper bits and 4 bytes of nibbles of eight 6-bit scales of 32 weights
+    /// each (less 32), 128 bytes of nibbles as for IQ4_NL.
+    Iq4Xs,
+    /// 32 weights: an exponent of two, 16 bytes of nibbles (low: 0–15, high: 16–31) that are floats of 4 bits (E2M1).
+    Mxfp4,
     /// 256 ternary weights: 64 bytes of 2-bit codes, f16 scale.
     Tq2_0,
     /// 256 ternary weights: 52 bytes of base-3 codes, f16 scale.
@@ -46,21 +63,51 @@ pub const I2S_TRAILER_BYTES: u64 = 32;
 const MAXIMUM_TYPE_ID: u32 = 256;
 
 impl TensorType {
+    /// All types that this crate computes with.
+    pub const COMPUTED: [Self; 19] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q8_0,
+        Self::Q6K,
+        Self::Q5K,
+        Self::Q5_1,
+        Self::Q5_0,
+        Self::Q4K,
+        Self::Q4_1,
+        Self::Q4_0,
+        Self::Iq4Nl,
+        Self::Iq4Xs,
+        Self::Mxfp4,
+        Self::Q3K,
+        Self::Q2K,
+        Self::Tq2_0,
+        Self::Tq1_0,
+        Self::I2S,
+    ];
+
     /// The type of ggml's number `id`.
     pub fn from_id(id: u32) -> Option<Self> {
         Some(match id {
             0 => Self::F32,
             1 => Self::F16,
             2 => Self::Q4_0,
+            3 => Self::Q4_1,
             6 => Self::Q5_0,
+            7 => Self::Q5_1,
             8 => Self::Q8_0,
+            10 => Self::Q2K,
             11 => Self::Q3K,
+            12 => Self::Q4K,
+            13 => Self::Q5K,
             14 => Self::Q6K,
             20 => Self::Iq4Nl,
+            23 => Self::Iq4Xs,
             30 => Self::Bf16,
             34 => Self::Tq1_0,
             35 => Self::Tq2_0,
             36 => Self::I2S,
+            39 => Self::Mxfp4,
             other if other < MAXIMUM_TYPE_ID => Self::Other(other),
             _ => return None,
         })
@@ -72,15 +119,22 @@ impl TensorType {
             Self::F32 => 0,
             Self::F16 => 1,
             Self::Q4_0 => 2,
-            Self::Q8_0 => 8,
+            Self::Q4_1 => 3,
             Self::Q5_0 => 6,
+            Self::Q5_1 => 7,
+            Self::Q8_0 => 8,
+            Self::Q2K => 10,
             Self::Q3K => 11,
+            Self::Q4K => 12,
+            Self::Q5K => 13,
             Self::Q6K => 14,
             Self::Iq4Nl => 20,
+            Self::Iq4Xs => 23,
             Self::Bf16 => 30,
             Self::Tq1_0 => 34,
             Self::Tq2_0 => 35,
             Self::I2S => 36,
+            Self::Mxfp4 => 39,
             Self::Other(id) => id,
         }
     }
@@ -100,15 +154,25 @@ impl TensorType {
             Self::Tq2_0 => "TQ2_0".into(),
             Self::Tq1_0 => "TQ1_0".into(),
             Self::I2S => "I2_S".into(),
+            Self::Q4_1 => "Q4_1".into(),
+            Self::Q5_1 => "Q5_1".into(),
+            Self::Q2K => "Q2_K".into(),
+            Self::Q4K => "Q4_K".into(),
+            Self::Q5K => "Q5_K".into(),
+            Self::Iq4Xs => "IQ4_XS".into(),
+            Self::Mxfp4 => "MXFP4".into(),
             Self::Other(id) => {
-                const NAMES: [(u32, &str); 7] = [
-                    (3, "Q4_1"),
-                    (7, "Q5_1"),
-                    (10, "Q2_K"),
-                    (12, "Q4_K"),
-                    (13, "Q5_K"),
-                    (23, "IQ4_XS"),
-                    (39, "MXFP4"),
+                const NAMES: [(u32, &str); 10] = [
+                    (16, "IQ2_XXS"),
+                    (17, "IQ2_XS"),
+                    (18, "IQ3_XXS"),
+                    (19, "IQ1_S"),
+                    (21, "IQ3_S"),
+                    (22, "IQ2_S"),
+                    (29, "IQ1_M"),
+                    (40, "NVFP4"),
+                    (41, "Q1_0"),
+                    (42, "Q2_0"),
                 ];
                 NAMES
                     .iter()
@@ -124,11 +188,17 @@ impl TensorType {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
             Self::Q8_0 => (32, 34),
-            Self::Q4_0 => (32, 18),
-            Self::Q6K => (256, 210),
+            Self::Q4_0 | Self::Iq4Nl => (32, 18),
+            Self::Q4_1 => (32, 20),
             Self::Q5_0 => (32, 22),
+            Self::Q5_1 => (32, 24),
+            Self::Mxfp4 => (32, 17),
+            Self::Q2K => (256, 84),
             Self::Q3K => (256, 110),
-            Self::Iq4Nl => (32, 18),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+            Self::Iq4Xs => (256, 136),
             Self::Tq2_0 => (256, 66),
             Self::Tq1_0 => (256, 54),
             Self::I2S => (128, 32),

@@ -1,11 +1,13 @@
 //! A batch of tokens quantized to 8 bits, as the quantized kernels take it.
 
+use crate::formats::PART_COLUMNS;
+
 use super::Kernels;
 
 /// How activations are quantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Precision {
-    /// One scale for every 32 columns (Q8_0 and Q4_0 weights).
+    /// One scale for every 32 columns (quantized weights that are not ternary).
     Blocks,
     /// One scale for a token (ternary weights).
     Token,
@@ -22,6 +24,9 @@ pub(crate) struct Activations {
     scales: Vec<f32>,
     /// Sums of values. Blocks: `[tokens][columns / 32]`. Token: `[tokens][columns / 128]`.
     sums: Vec<i32>,
+    /// Blocks: `[tokens][columns / 16]`, sums of values of 16 columns: of the first and second of each four, and of the
+    /// third and fourth.
+    pair_sums: Vec<[i16; 2]>,
     /// The values as the kernels want them besides, `[tokens][columns / 2]` if they do.
     arranged: Vec<i32>,
 }
@@ -37,6 +42,7 @@ impl Activations {
             values: vec![0; tokens * columns],
             scales: vec![0.0; tokens * scales_each],
             sums: vec![0; tokens * sums_each],
+            pair_sums: Vec::new(),
             arranged: Vec::new(),
         };
         for (token, x) in x.chunks_exact(columns).enumerate() {
@@ -47,6 +53,10 @@ impl Activations {
                 Precision::Blocks => kernels.quantize_blocks(x, values, scales, sums),
                 Precision::Token => scales[0] = kernels.quantize_token(x, values, sums),
             }
+        }
+        if precision == Precision::Blocks {
+            out.pair_sums = vec![[0; 2]; tokens * columns / PART_COLUMNS];
+            kernels.pair_sums(&out.values, &mut out.pair_sums);
         }
         out.arranged = kernels.arrange(&out.values);
         out
@@ -78,6 +88,13 @@ impl Activations {
     )]
     pub fn arranged(&self, token: usize) -> &[i32] {
         self.arranged.get(token * self.columns / 2..(token + 1) * self.columns / 2).unwrap_or_default()
+    }
+
+    /// The sums of 16 columns each of token `token`; empty if it has one scale.
+    #[inline]
+    pub fn pair_sums(&self, token: usize) -> &[[i16; 2]] {
+        let each = self.columns / PART_COLUMNS;
+        self.pair_sums.get(token * each..(token + 1) * each).unwrap_or_default()
     }
 
     /// Values, scales and sums of token `token`.

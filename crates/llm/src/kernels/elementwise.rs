@@ -272,6 +272,17 @@ pub(crate) fn quantize_blocks(x: &[f32], values: &mut [i8], scales: &mut [f32], 
     }
 }
 
+/// Sums of each 16 of `values`: of the first and second of each four, and of the third and fourth.
+#[inline(always)]
+pub(crate) fn pair_sums(values: &[i8], sums: &mut [[i16; 2]]) {
+    for (values, sums) in values.chunks_exact(16).zip(sums) {
+        *sums = [0; 2];
+        for (place, value) in values.iter().enumerate() {
+            sums[place % 4 / 2] += i16::from(*value);
+        }
+    }
+}
+
 /// What kernels want of quantized values besides the values: most want nothing.
 #[inline(always)]
 pub(crate) fn arrange(_: &[i8]) -> Vec<i32> {

@@ -5,14 +5,25 @@
 //! - `scalar`: the definition. `avx2`, `simd128`: the same bits, faster. `elementwise`: loops shared by all.
 //!
 //! Quantized matrices are row-interleaved: eight rows make a group, each 32-byte vector of a group holds four bytes
-//! of every row, so that a SIMD lane of 32 bits is one row:
+//! of every row, so that a SIMD lane of 32 bits is one row. What a row has one or two bytes of is kept for eight rows
+//! side by side. A packed block takes the bytes that the eight rows' blocks take in a file:
 //!
 //! ```text
-//! Q4_0 block of 32 columns, 144 bytes: 8 f16 scales, then 4 vectors; byte k of row r in vector v holds column
-//!      4v + k in its low and 16 + 4v + k in its high nibble
-//! Q8_0 block of 32 columns, 272 bytes: 8 f16 scales, then 8 vectors; byte k of row r in vector v is column 4v + k
-//! Q6_K block of 32 columns, 304 bytes: 8 f16 scales, 2 × 8 pairs of an i8 scale (of 16 columns, twice), then
-//!      8 vectors of i8 codes as for Q8_0
+//! scale          8 × f16 (MXFP4: 8 × the exponent byte)
+//! minimum        8 × f16, added: Q4_1, Q5_1, and with the sign flipped Q2_K, Q4_K, Q5_K
+//! factors        byte k of the file's factor bytes of rows 0 to 7, then byte k + 1: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS
+//! codes          for each 32 columns, planes one after the other; n numbers a quad of columns, 4n to 4n + 3, and
+//!                byte k of a row in a vector is of column 4n + k:
+//!   nibbles      4 vectors; vector v holds quad v in its low and quad 4 + v in its high nibbles: all types of 4 to 6 bits
+//!   two bits     2 vectors; bits 2l of vector v are quad 4v + l: Q2_K, Q3_K; the upper bits of Q6_K
+//!   one bit      1 vector; bit n is quad n: the upper bit of Q3_K, Q5_0, Q5_1, Q5_K
+//!   bytes        8 vectors; vector n is quad n: Q8_0
+//! ```
+//!
+//! So a block of Q4_0 is 8 scales and 4 vectors (144 bytes), one of Q4_K 8 scales, 8 minima, 12 × 8 factor bytes and
+//! 8 × 4 vectors (1152 bytes). `formats::block` says which bits of the factor bytes are which factor.
+//!
+//! ```text
 //! ternary unit of 128 columns, 256 bytes: 8 vectors; bits 2l of byte k of row r in vector v hold the code
 //!      (weight + 1) of column 16v + 4l + k. With a scale per block, 8 f16 scales come before every two units.
 //! ```
@@ -21,26 +32,25 @@ mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod elementwise;
+mod layout;
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
+use crate::formats::BlockType;
 use crate::host::Half;
 
 pub(crate) use activations::{Activations, Precision};
+pub(crate) use layout::{pack, unpack};
 
 /// Rows of a group.
 pub(crate) const GROUP_ROWS: usize = 8;
 /// Bytes of the eight f16 scales of a block.
 pub(crate) const SCALE_BYTES: usize = 16;
-/// Bytes of a Q4_0 block of eight rows.
-pub(crate) const Q4_BLOCK_BYTES: usize = SCALE_BYTES + 128;
 /// Bytes of a Q8_0 block of eight rows.
-pub(crate) const Q8_BLOCK_BYTES: usize = SCALE_BYTES + 256;
+pub(crate) const Q8_BLOCK_BYTES: usize = BlockType::Q8_0.packed_bytes();
 /// Bytes of a Q8_0 block of one row: of a value in the KV cache.
-pub(crate) const Q8_VALUE_BLOCK_BYTES: usize = Q8_BLOCK_BYTES / GROUP_ROWS;
-/// Bytes of a Q6_K block of eight rows.
-pub(crate) const Q6_BLOCK_BYTES: usize = 3 * SCALE_BYTES + 256;
+pub(crate) const Q8_VALUE_BLOCK_BYTES: usize = BlockType::Q8_0.bytes();
 /// Bytes of a ternary unit of 128 columns of eight rows.
 pub(crate) const UNIT_BYTES: usize = 256;
 
@@ -154,19 +164,9 @@ impl Kernels {
         }
     }
 
-    /// Q4_0 groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
-    pub(crate) fn q4_0(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
-        dispatch!(self, q4_0(packed, activations, out));
-    }
-
-    /// Q8_0 groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
-    pub(crate) fn q8_0(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
-        dispatch!(self, q8_0(packed, activations, out));
-    }
-
-    /// Q6_K groups times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
-    pub(crate) fn q6_k(self, packed: &[u8], activations: &Activations, out: &mut [f32]) {
-        dispatch!(self, q6_k(packed, activations, out));
+    /// Groups of blocks times block-quantized tokens; `out` is `[tokens][rows of the groups]`.
+    pub(crate) fn blocks(self, kind: BlockType, packed: &[u8], activations: &Activations, out: &mut [f32]) {
+        dispatch!(self, blocks(kind, packed, activations, out));
     }
 
     /// Ternary groups times token-quantized tokens; `out` is `[tokens][rows of the groups]`.
@@ -300,6 +300,10 @@ impl Kernels {
     /// What these kernels want of quantized values besides the values: two words for each four, or nothing.
     fn arrange(self, values: &[i8]) -> Vec<i32> {
         dispatch!(self, arrange(values))
+    }
+
+    fn pair_sums(self, values: &[i8], sums: &mut [[i16; 2]]) {
+        dispatch!(self, pair_sums(values, sums));
     }
 
     /// Quantizes blocks of 32: codes, the value of one step of each block, and the codes' sums.

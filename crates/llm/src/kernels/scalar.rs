@@ -5,12 +5,12 @@
 
 use half::{bf16, f16};
 
+use crate::formats::{BLOCK_COLUMNS, BlockType, PART_COLUMNS};
 use crate::host::Half;
 
 use super::elementwise::{LANES, reduce};
 use super::{
-    Activations, FloatType, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, Q8_VALUE_BLOCK_BYTES,
-    SCALE_BYTES, TernaryScale, UNIT_BYTES,
+    Activations, FloatType, GROUP_ROWS, Q8_VALUE_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES, layout,
 };
 
 fn scale_of(block: &[u8], row: usize) -> f32 {
@@ -35,71 +35,60 @@ fn for_each_row(
     }
 }
 
-/// Q4_0 rows times tokens.
-pub(crate) fn q4_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
-    let blocks = activations.columns() / 32;
-    for_each_row(packed, blocks * Q4_BLOCK_BYTES, activations, out, |group, row, token| {
-        let (values, scales, sums) = activations.token(token);
-        let mut accumulator = 0.0;
-        for (number, block) in group.chunks_exact(Q4_BLOCK_BYTES).enumerate() {
-            let mut dot = 0i32;
-            for vector in 0..4 {
-                for byte in 0..4 {
-                    let code = block[SCALE_BYTES + vector * 32 + row * 4 + byte];
-                    let column = number * 32 + vector * 4 + byte;
-                    dot += i32::from(code & 15) * i32::from(values[column]);
-                    dot += i32::from(code >> 4) * i32::from(values[column + 16]);
-                }
-            }
-            dot -= 8 * sums[number];
-            accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
-        }
-        accumulator
-    });
-}
-
-/// Q8_0 rows times tokens.
-pub(crate) fn q8_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
-    let blocks = activations.columns() / 32;
-    for_each_row(packed, blocks * Q8_BLOCK_BYTES, activations, out, |group, row, token| {
-        let (values, scales, _) = activations.token(token);
-        let mut accumulator = 0.0;
-        for (number, block) in group.chunks_exact(Q8_BLOCK_BYTES).enumerate() {
-            let mut dot = 0i32;
-            for vector in 0..8 {
-                for byte in 0..4 {
-                    let code = block[SCALE_BYTES + vector * 32 + row * 4 + byte] as i8;
-                    dot += i32::from(code) * i32::from(values[number * 32 + vector * 4 + byte]);
-                }
-            }
-            accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
-        }
-        accumulator
-    });
-}
-
-/// Q6_K rows times tokens. The two parts of a block meet as integers; their sum is exact in f32.
-pub(crate) fn q6_k(packed: &[u8], activations: &Activations, out: &mut [f32]) {
-    let blocks = activations.columns() / 32;
-    for_each_row(packed, blocks * Q6_BLOCK_BYTES, activations, out, |group, row, token| {
-        let (values, scales, _) = activations.token(token);
-        let mut accumulator = 0.0;
-        for (number, block) in group.chunks_exact(Q6_BLOCK_BYTES).enumerate() {
-            let mut dot = 0i32;
-            for part in 0..2 {
-                let mut part_dot = 0i32;
-                for vector in part * 4..part * 4 + 4 {
-                    for byte in 0..4 {
-                        let code = block[3 * SCALE_BYTES + vector * 32 + row * 4 + byte] as i8;
-                        part_dot += i32::from(code) * i32::from(values[number * 32 + vector * 4 + byte]);
+/// Rows of blocks times tokens; `out` is `[tokens][rows]`.
+///
+/// Within 32 columns everything is an exact integer: the sum of `factor · value(code) · activation`, and of types with a
+/// minimum that of `minimum factor · activation`; both fit the 24 bits of an f32. Blocks without a minimum add
+/// `float(dot) · (scale · activation scale)` for each 32 columns. The others sum `float(dot) · activation scale` over their
+/// columns, and likewise for minima, and add `minimum · sum of minima`, then `scale · sum`: two products for 256 columns
+/// where each 32 would need two.
+pub(crate) fn blocks(kind: BlockType, packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    let group_bytes = kind.group_bytes(activations.columns());
+    let rows = packed.len() / group_bytes * GROUP_ROWS;
+    let out = &mut out[..activations.tokens() * rows];
+    out.fill(0.0);
+    let parts = BLOCK_COLUMNS / PART_COLUMNS;
+    for (group, packed) in packed.chunks_exact(group_bytes).enumerate() {
+        for (number, packed) in packed.chunks_exact(kind.packed_bytes()).enumerate() {
+            for row in 0..GROUP_ROWS {
+                let block = layout::unpack(kind, packed, row);
+                let [factors, minima] = kind.factors().read(&block.factors);
+                let weights = block.codes.map(|code| kind.value(code));
+                let scale = kind.scale(block.scale);
+                let minimum = f16::from_bits(block.minimum).to_f32();
+                for token in 0..activations.tokens() {
+                    let (values, scales, _) = activations.token(token);
+                    let sums = activations.pair_sums(token);
+                    let accumulator = &mut out[token * rows + group * GROUP_ROWS + row];
+                    let (mut sum, mut sum_of_minima) = (0.0, 0.0);
+                    for within in 0..kind.columns() / BLOCK_COLUMNS {
+                        let at = number * kind.columns() / BLOCK_COLUMNS + within;
+                        let (mut dot, mut dot_of_minima) = (0i32, 0i32);
+                        for part in 0..parts {
+                            let weights = &weights[(within * parts + part) * PART_COLUMNS..][..PART_COLUMNS];
+                            let values = &values[(at * parts + part) * PART_COLUMNS..][..PART_COLUMNS];
+                            let products = weights.iter().zip(values);
+                            let products =
+                                products.map(|(&weight, &value)| i32::from(weight) * i32::from(value));
+                            dot += i32::from(factors[within * parts + part]) * products.sum::<i32>();
+                            let [first, second] = sums[at * parts + part].map(i32::from);
+                            dot_of_minima += i32::from(minima[within * parts + part]) * (first + second);
+                        }
+                        if kind.has_minimum() {
+                            sum += dot as f32 * scales[at];
+                            sum_of_minima += dot_of_minima as f32 * scales[at];
+                        } else {
+                            *accumulator += dot as f32 * (scale * scales[at]);
+                        }
+                    }
+                    if kind.has_minimum() {
+                        *accumulator += minimum * sum_of_minima;
+                        *accumulator += scale * sum;
                     }
                 }
-                dot += part_dot * i32::from(block[(1 + part) * SCALE_BYTES + 2 * row] as i8);
             }
-            accumulator += dot as f32 * (scale_of(block, row) * scales[number]);
         }
-        accumulator
-    });
+    }
 }
 
 /// Dot product of `row` of a 128-column unit of codes with `values`, code offset not yet taken off.

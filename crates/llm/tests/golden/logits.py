@@ -3,7 +3,10 @@
     python3 -m venv .venv && .venv/bin/pip install -r crates/llm/tests/golden/requirements.txt
     .venv/bin/python crates/llm/tests/golden/logits.py
 
-The models are the `tiny-*` presets, written by this crate's own test. Two implementations evaluate them:
+References that logits.json has already are kept: remove those that are to be made anew.
+
+The models are the `tiny-*` presets, written by this crate's own test: `llama` in every type, and the two of BitNet in
+what differs there. Two implementations evaluate them:
 
 - llama.cpp (through llama-cpp-python), for what it supports: `llama`, and `bitnet` with SiLU; all types but I2_S.
 - numpy: a plain transformer in double precision, written from the papers (Llama, BitNet b1.58), on weights that the
@@ -175,22 +178,32 @@ def llama_cpp_logits(path, tokens):
     return np.array(model.scores[len(tokens) - 1])
 
 
+def wanted(name):
+    """Whether a model is worth its place in the file: in BitNet models, only ternary matrices differ from `llama`."""
+    kind = name.rpartition("-")[2]
+    return name.startswith("tiny-llama-") or kind in ("f32", "tq1_0", "tq2_0", "i2_s")
+
+
 def main():
-    models = {}
+    output = HERE / "logits.json"
+    models = json.loads(output.read_text())["models"] if output.exists() else {}
     with tempfile.TemporaryDirectory() as directory:
         write_models(directory)
         for path in sorted(pathlib.Path(directory).glob("*.gguf")):
+            if path.stem not in models and not wanted(path.stem):
+                continue
             references = {"numpy": numpy_logits}
             if not path.stem.startswith("tiny-bitnet-") or path.stem.startswith("tiny-bitnet-silu-"):
                 if not path.stem.endswith("i2_s"):
                     references["llama.cpp"] = llama_cpp_logits
-            models[path.stem] = {
+            kept = models.get(path.stem, {})
+            models[path.stem] = kept | {
                 name: [[float(f"{value:.6g}") for value in evaluate(path, TOKENS[:end])] for end in POSITIONS]
-                for name, evaluate in references.items()
+                for name, evaluate in references.items() if name not in kept
             }
             print(path.stem, *references)
+    models = dict(sorted(models.items()))
     golden = {"tokens": TOKENS, "positions": POSITIONS, "models": models}
-    output = HERE / "logits.json"
     output.write_text(json.dumps(golden, separators=(",", ":")).replace("],", "],\n") + "\n")
 
 

@@ -22,14 +22,12 @@ mod float;
 use std::arch::wasm32::*;
 
 pub(crate) use super::elementwise::{
-    add, distribution, gelu, gelu_multiply, length, quantize_blocks, quantize_token, rms_norm,
+    add, distribution, gelu, gelu_multiply, length, pair_sums, quantize_blocks, quantize_token, rms_norm,
     scale_and_shift, silu_multiply, soft_cap, softmax, squared_relu_multiply, standardize,
 };
 pub(crate) use super::scalar::{attention_values_q8, to_half};
-use super::{
-    Activations, GROUP_ROWS, Q4_BLOCK_BYTES, Q6_BLOCK_BYTES, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale,
-    UNIT_BYTES,
-};
+use super::{Activations, GROUP_ROWS, Q8_BLOCK_BYTES, SCALE_BYTES, TernaryScale, UNIT_BYTES, scalar};
+use crate::formats::BlockType;
 pub(crate) use dot::NAME;
 use dot::{Quads, SignedSum};
 pub(crate) use float::{attention_scores, attention_values, float_rows};
@@ -38,6 +36,8 @@ pub(crate) use float::{attention_scores, attention_values, float_rows};
 const PROMPT_TOKENS: usize = 4;
 /// Groups of a tile when there is one token.
 const DECODE_GROUPS: usize = 4;
+/// Bytes of a Q4_0 block of eight rows.
+const Q4_BLOCK_BYTES: usize = BlockType::Q4_0.packed_bytes();
 /// Bytes of four rows in a vector of eight.
 const STRIP_BYTES: usize = 16;
 
@@ -353,61 +353,6 @@ impl TileKernel for Q8 {
     }
 }
 
-struct Q6;
-
-impl TileKernel for Q6 {
-    #[inline(always)]
-    unsafe fn tile<const T: usize, const G: usize, const S: usize>(
-        &self,
-        packed: &[u8],
-        group_bytes: usize,
-        tile: Tile<'_, T>,
-    ) -> Products<T, G> {
-        let mut accumulators = [[[f32x4_splat(0.0); 2]; G]; T];
-        for block in 0..group_bytes / Q6_BLOCK_BYTES {
-            let scales: [v128; T] = std::array::from_fn(|token| f32x4_splat(tile.scales[token][block]));
-            for first in (0..2 * G).step_by(S) {
-                let mut dots = [[i32x4_splat(0); S]; T];
-                for part in 0..2 {
-                    let mut sums = [[SignedSum::zero(); S]; T];
-                    for vector in part * 4..part * 4 + 4 {
-                        let at = block * Q6_BLOCK_BYTES + 3 * SCALE_BYTES + vector * 32;
-                        let codes: [_; S] = std::array::from_fn(|strip| {
-                            // SAFETY: sixteen bytes from here on are within the `G` groups.
-                            dot::signed_codes(unsafe { strip_bytes(packed, at, group_bytes, first + strip) })
-                        });
-                        for token in 0..T {
-                            // SAFETY: the quads of this block are within the token's columns.
-                            let quad = unsafe { tile.quads[token].signed(block * 8 + vector) };
-                            for strip in 0..S {
-                                sums[token][strip].add(codes[strip], quad);
-                            }
-                        }
-                    }
-                    for strip in 0..S {
-                        let at = (first + strip) / 2 * group_bytes
-                            + block * Q6_BLOCK_BYTES
-                            + (1 + part) * SCALE_BYTES
-                            + (first + strip) % 2 * 8;
-                        // SAFETY: the scales of both parts follow the scales of the block, each twice.
-                        let pairs = unsafe { v128_load64_zero(packed.as_ptr().add(at).cast()) };
-                        let part_scales = i32x4_shr(i16x8_extend_low_i8x16(pairs), 16);
-                        for token in 0..T {
-                            let product = i32x4_mul(sums[token][strip].total(), part_scales);
-                            dots[token][strip] = i32x4_add(dots[token][strip], product);
-                        }
-                    }
-                }
-                // SAFETY: a block starts with its scales.
-                let weight_scales =
-                    unsafe { strip_scales(packed, block * Q6_BLOCK_BYTES, group_bytes, first) };
-                add_block(&mut accumulators, first, &dots, weight_scales, scales);
-            }
-        }
-        accumulators
-    }
-}
-
 /// Adds the products of one ternary unit of `S` strips to `dots`.
 ///
 /// # Safety
@@ -523,19 +468,14 @@ impl TileKernel for TernaryTensor {
     }
 }
 
-/// Q4_0 rows times tokens.
-pub(crate) fn q4_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
-    for_each_tile(&Q4, packed, activations.columns() / 32 * Q4_BLOCK_BYTES, activations, out);
-}
-
-/// Q8_0 rows times tokens.
-pub(crate) fn q8_0(packed: &[u8], activations: &Activations, out: &mut [f32]) {
-    for_each_tile(&Q8, packed, activations.columns() / 32 * Q8_BLOCK_BYTES, activations, out);
-}
-
-/// Q6_K rows times tokens.
-pub(crate) fn q6_k(packed: &[u8], activations: &Activations, out: &mut [f32]) {
-    for_each_tile(&Q6, packed, activations.columns() / 32 * Q6_BLOCK_BYTES, activations, out);
+/// Rows of blocks times tokens.
+pub(crate) fn blocks(kind: BlockType, packed: &[u8], activations: &Activations, out: &mut [f32]) {
+    let group_bytes = kind.group_bytes(activations.columns());
+    match kind {
+        BlockType::Q4_0 => for_each_tile(&Q4, packed, group_bytes, activations, out),
+        BlockType::Q8_0 => for_each_tile(&Q8, packed, group_bytes, activations, out),
+        _ => scalar::blocks(kind, packed, activations, out),
+    }
 }
 
 /// Ternary rows times tokens.
