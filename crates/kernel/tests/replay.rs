@@ -8,7 +8,7 @@ use glasshouse_kernel::{
     replay::{Difference, ModelAnswers, Next, Replay, ReplaySummary},
     trace::{Frame, TraceHeader, TraceReader, TraceWriter},
 };
-use glasshouse_protocol::{ErrorData, FinishReason, GenerateResponse, Usage};
+use glasshouse_protocol::{ErrorData, FinishReason, GenerateResponse};
 use support::*;
 
 const MODEL: &str = r#"{"service":"model.generate","messages":[]}"#;
@@ -16,12 +16,8 @@ const CLOCK: &str = r#"{"service":"clock.now"}"#;
 
 fn generation(text: &str, tokens: &[u32], logits_hash: &str) -> Vec<u8> {
     let response = GenerateResponse {
-        text: text.into(),
-        finish: FinishReason::Stop,
-        tokens: tokens.into(),
         logits_hash: logits_hash.into(),
-        usage: Usage::default(),
-        halt: None,
+        ..GenerateResponse::new(text, FinishReason::Stop, tokens.into())
     };
     serde_json::to_vec(&response).unwrap()
 }

@@ -36,13 +36,10 @@ fn main() {
     };
     let guard = GuardConfig { limits, ..GuardConfig::default() };
     let request = GenerateRequest {
-        messages: vec![Message::new(Role::User, "Count to a hundred.")],
-        tools: vec![],
         // Nearly everything may come but the end: random weights would end at once.
         constraint: Constraint::Lark("start: /(.|\\n){4000}/".to_owned()),
         sampling: Sampling { temperature: 1.0, ..Sampling::default() },
-        maximum_tokens: TOKENS,
-        stop: vec![],
+        ..GenerateRequest::new(vec![Message::new(Role::User, "Count to a hundred.")], TOKENS)
     };
     let (mut plain, mut guarded) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {

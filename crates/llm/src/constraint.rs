@@ -70,6 +70,11 @@ impl ConstraintFactory {
                 check_references(grammar)?;
                 TopLevelGrammar::from_lark(grammar.clone())
             }
+            Description::Regex(regex) => {
+                check_size(regex.len())?;
+                check_nesting(regex)?;
+                TopLevelGrammar::from_regex(regex)
+            }
         };
         let parsers = self.parsers.get_or_init(|| parser_factory(tokenizer));
         let parsers = parsers.as_ref().map_err(|message| LlmError::Grammar { message: message.clone() })?;

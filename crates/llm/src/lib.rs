@@ -4,8 +4,8 @@
 //!   writes it.
 //! - [`Model`], [`Config`], [`KvCache`], [`Kernels`]: the transformer; tokens in, logits out.
 //! - [`LoadedModel`], [`Session`], [`Generation`]: a model with its [`tokenizer`], [`template`] and [`constraint`]s, a
-//!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text, and a guard
-//!   ([`GuardConfig`]) may stop it.
+//!   conversation with it and its next message: [`sampler`] chooses its tokens, [`stream`] makes them text, [`output`]
+//!   takes that apart into reasoning, text and calls, and a guard ([`GuardConfig`]) may stop it.
 //! - [`Embedder`]: a model that makes vectors of texts.
 //! - [`scheduler`]: the generations of many sessions, advanced together.
 //! - [`LlmError`]: everything that can go wrong, as a sentence with a way out.
@@ -35,6 +35,7 @@ mod kernels;
 mod loaded;
 mod matrix;
 mod model;
+pub mod output;
 mod rope;
 pub mod sampler;
 pub mod scheduler;

@@ -12,22 +12,23 @@
 //! **Invariant:** `cache` holds the first `cache.len()` of `tokens`, `segments` say what `tokens` stand for, and
 //! every mark is a place in both where a request or its answer ended.
 
+mod answer;
 mod evaluation;
 mod generation;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use glasshouse_protocol::{GenerateRequest, GenerateResponse};
+use glasshouse_protocol::{GenerateRequest, GenerateResponse, TokenLogprob};
 
-use crate::guard::{Guard, GuardConfig};
+use crate::guard::GuardConfig;
 use crate::loaded::LoadedModel;
-use crate::sampler::Sampler;
 use crate::stream::Utf8Decoder;
+use crate::template::Conversation;
 use crate::tokenizer::{Before, Segment};
 use crate::{KvCache, LlmError};
+use answer::{Outcome, Recipe};
 pub(crate) use evaluation::Evaluation;
-use generation::Outcome;
 pub use generation::{Generation, Progress};
 
 /// The most stop texts of a request: each is searched for at every token.
@@ -36,15 +37,27 @@ const MAXIMUM_STOPS: usize = 64;
 /// The longest stop text: as much output may be held back.
 const MAXIMUM_STOP_BYTES: usize = 1024;
 
+/// The most answers to one request, as in OpenAI's interface.
+const MAXIMUM_ANSWERS: u32 = 128;
+
+/// The most alternatives at each place, as in OpenAI's interface.
+const MAXIMUM_ALTERNATIVES: u32 = 20;
+
 /// A token that was generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenEvent<'t> {
     /// Its id.
     pub token: u32,
     /// The text that is certain now and was not before; often empty.
     pub text: &'t str,
-    /// How many tokens this generation had before it.
+    /// The same of the reasoning, where the output is parsed.
+    pub reasoning: &'t str,
+    /// How probable it was, if that was asked for and no guard may hold the token back.
+    pub logprob: Option<&'t TokenLogprob>,
+    /// How many tokens this generation had before it, those of earlier answers included.
     pub index: u32,
+    /// Of several answers, the one that it belongs to.
+    pub answer: u32,
 }
 
 /// One conversation. A clone is a fork: both go on from here, each on its own.
@@ -146,17 +159,20 @@ impl Session {
         guard: Option<&GuardConfig>,
     ) -> Result<Generation, LlmError> {
         check(request)?;
-        let guard = guard.map(Guard::new).transpose()?;
+        if request.n > 1 && guard.is_some_and(|guard| guard.has_deadline) {
+            return Err(LlmError::InvalidGuard {
+                message: "a deadline judges one answer, and there are several; ask for one".to_string(),
+            });
+        }
         let model = Arc::clone(&self.model);
-        let sampler = Sampler::new(&request.sampling, seed)?;
-        let constraint = model.constraints.constraint(&model.tokenizer, &request.constraint)?;
-        let rendered = model.template.render(&model.tokenizer, &request.messages, &request.tools)?;
+        let rendered = model.template.render(&model.tokenizer, &Conversation::of(request))?;
+        let recipe = Recipe::new(&model, request, seed, guard, &rendered)?;
         let prompt = self.prompt(rendered);
         let context_length = model.model.config().context_length;
         if prompt.tokens.len() > context_length {
             return Err(LlmError::ContextOverflow { prompt_tokens: prompt.tokens.len(), context_length });
         }
-        let generation = Generation::new(self, &prompt, request, sampler, constraint, guard);
+        let generation = Generation::new(self, &prompt, request, recipe)?;
         self.cache.truncate(prompt.cached);
         self.segments = prompt.segments;
         self.tokens = prompt.tokens;
@@ -256,6 +272,10 @@ fn check(request: &GenerateRequest) -> Result<(), LlmError> {
         "the messages hold no text; say something".to_string()
     } else if request.maximum_tokens == 0 {
         "maximum_tokens is 0; allow at least one".to_string()
+    } else if !(1..=MAXIMUM_ANSWERS).contains(&request.n) {
+        format!("n is {}, but must be between 1 and {MAXIMUM_ANSWERS}", request.n)
+    } else if let Some(logprobs) = request.logprobs.filter(|count| *count > MAXIMUM_ALTERNATIVES) {
+        format!("logprobs is {logprobs}, but must be at most {MAXIMUM_ALTERNATIVES}")
     } else if request.stop.len() > MAXIMUM_STOPS {
         format!("{} stop texts are more than the {MAXIMUM_STOPS} allowed", request.stop.len())
     } else if request.stop.iter().any(String::is_empty) {

@@ -118,6 +118,11 @@ impl TextStream {
         &self.emitted
     }
 
+    /// How much text there is, what is held back included.
+    pub fn decoded_length(&self) -> usize {
+        self.emitted.len() + self.held.len()
+    }
+
     /// Looks for stop texts that end after byte `undecided` of the held text and releases what is certain.
     fn decide(&mut self, undecided: usize) {
         if let Some(start) = self.first_stop(undecided) {

@@ -4,16 +4,23 @@
 //! work and output are bounded, the clock it sees stands still, and what a message says never becomes a control
 //! token.
 
+mod date;
+mod json;
+
 use std::io;
 
-use glasshouse_protocol::{Message, Role, ToolDescription};
+use date::DATE;
+use glasshouse_protocol::{GenerateRequest, Message, Role, ToolDescription};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::Regex;
-use serde_json::json;
+use serde_json::{Map, json};
+
+use json::tojson;
 
 use crate::LlmError;
+use crate::output::OutputForm;
 use crate::tokenizer::{Breaker, Segment, Tokenizer};
 
 /// The largest template source: published ones have up to 30 kB.
@@ -25,9 +32,6 @@ const MAXIMUM_FUEL: u64 = 5_000_000;
 
 /// The largest rendered prompt: far more than any context holds, little enough to tokenize in passing.
 const MAXIMUM_PROMPT_BYTES: usize = 16 << 20;
-
-/// What `strftime_now` tells: the same on every host and day, or else no run could be replayed.
-const DATE: Date = Date { year: 2026, month: 1, day: 1, weekday: 4 };
 
 /// The name under which the template stands in its environment; it has no extension, so nothing is escaped.
 const NAME: &str = "chat_template";
@@ -54,7 +58,31 @@ pub struct ChatTemplate {
     end_text: String,
     /// Whether the template has a place for tools' observations.
     knows_tools: bool,
+    /// Whether it has one for the calls that they answer.
+    knows_calls: bool,
+    form: OutputForm,
 }
+
+/// What a template renders.
+#[derive(Debug, Clone, Copy)]
+pub struct Conversation<'a> {
+    /// The messages so far.
+    pub messages: &'a [Message],
+    /// The tools on offer.
+    pub tools: &'a [ToolDescription],
+    /// Further variables of the template; the names in [`VARIABLES`] are taken.
+    pub variables: &'a Map<String, serde_json::Value>,
+}
+
+impl<'a> Conversation<'a> {
+    /// That of a request.
+    pub fn of(request: &'a GenerateRequest) -> Self {
+        Self { messages: &request.messages, tools: &request.tools, variables: &request.template_variables }
+    }
+}
+
+/// The variables that every template is given.
+pub const VARIABLES: [&str; 5] = ["messages", "tools", "add_generation_prompt", "bos_token", "eos_token"];
 
 impl ChatTemplate {
     /// The template with this source; without one, a form that fits the vocabulary.
@@ -90,7 +118,14 @@ impl ChatTemplate {
             begin_text: text(tokenizer.begin_token()),
             end_text: text(tokenizer.end_token()),
             knows_tools: source.contains("tool"),
+            knows_calls: source.contains("tool_calls"),
+            form: OutputForm::new(source, tokenizer),
         })
+    }
+
+    /// How the model writes reasoning and calls.
+    pub fn output_form(&self) -> &OutputForm {
+        &self.form
     }
 
     /// The prompt that asks for the next assistant message. It begins with the token that the model wants at the
@@ -98,60 +133,42 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`LlmError::Template`] when the template fails or refuses the conversation; [`LlmError::InvalidRequest`]
-    /// when there is nothing to render.
+    /// when there is nothing to render, or a variable has a name that is taken.
     pub fn render(
         &self,
         tokenizer: &Tokenizer,
-        messages: &[Message],
-        tools: &[ToolDescription],
+        conversation: &Conversation<'_>,
     ) -> Result<Vec<Segment>, LlmError> {
+        let Conversation { messages, tools, variables } = *conversation;
         if messages.is_empty() {
             return Err(LlmError::InvalidRequest {
                 message: "there are no messages; send at least one".to_string(),
             });
         }
-        let schemas: Vec<String> = tools.iter().map(|tool| tool.parameters.to_string()).collect();
-        let breaker = Breaker::for_inputs(
-            messages
-                .iter()
-                .map(|message| message.content.as_str())
-                .chain(tools.iter().flat_map(|tool| [tool.name.as_str(), tool.description.as_str()]))
-                .chain(schemas.iter().map(String::as_str))
-                .chain([self.source.as_str()]),
-        )?;
+        if let Some(name) = VARIABLES.into_iter().find(|name| variables.contains_key(*name)) {
+            return Err(LlmError::InvalidRequest {
+                message: format!("the template variable `{name}` is the conversation's own; leave it out"),
+            });
+        }
+        let breaker = {
+            // All that is said, as JSON, which leaves the characters that could break as they are.
+            let said = json!([messages, tools, variables]).to_string();
+            Breaker::for_inputs([said.as_str(), self.source.as_str()].into_iter())?
+        };
         let guard = |text: &str| tokenizer.guard(text, breaker).into_owned();
-        let messages: Vec<serde_json::Value> = messages
-            .iter()
-            .map(|message| match message.role {
-                Role::Tool if !self.knows_tools => {
-                    json!({ "role": "user", "content": guard(&format!("Observation: {}", message.content)) })
-                }
-                role => json!({ "role": role, "content": guard(&message.content) }),
-            })
-            .collect();
-        let tools: Vec<serde_json::Value> = tools
-            .iter()
-            .map(|tool| {
-                let function = json!({
-                    "name": guard(&tool.name),
-                    "description": guard(&tool.description),
-                    "parameters": guard_strings(&tool.parameters, &guard),
-                });
-                // Templates of published models take tools in the form of OpenAI's interface.
-                if self.source.contains("function") {
-                    json!({ "type": "function", "function": function })
-                } else {
-                    function
-                }
-            })
-            .collect();
-        let context = json!({
-            "messages": messages,
-            "tools": if tools.is_empty() { serde_json::Value::Null } else { tools.into() },
+        let mut context = json!({
+            "messages": messages.iter().map(|message| self.message(message, &guard)).collect::<Vec<_>>(),
+            "tools": match tools {
+                [] => serde_json::Value::Null,
+                tools => tools.iter().map(|tool| self.tool(tool, &guard)).collect(),
+            },
             "add_generation_prompt": true,
             "bos_token": self.begin_text,
             "eos_token": self.end_text,
         });
+        for (name, value) in variables {
+            context[name] = guard_strings(value, &guard);
+        }
         let mut output = Bounded::default();
         self.environment
             .get_template(NAME)
@@ -170,6 +187,49 @@ impl ChatTemplate {
             });
         }
         Ok(segments)
+    }
+}
+
+impl ChatTemplate {
+    /// A message as `transformers` gives it to templates: what it does not have is no key of it.
+    fn message(&self, message: &Message, guard: &impl Fn(&str) -> String) -> serde_json::Value {
+        let Message { role, content, reasoning, tool_calls, tool_call_id, name } = message;
+        if *role == Role::Tool && !self.knows_tools {
+            return json!({ "role": "user", "content": guard(&format!("Observation: {content}")) });
+        }
+        let mut value = json!({ "role": role, "content": guard(content) });
+        if !tool_calls.is_empty() && self.knows_calls {
+            let calls = tool_calls.iter().map(|call| {
+                let arguments = guard_strings(&call.arguments, guard);
+                let function = json!({ "name": guard(&call.name), "arguments": arguments });
+                json!({ "type": "function", "id": guard(&call.id), "function": function })
+            });
+            value["tool_calls"] = calls.collect();
+        } else if !tool_calls.is_empty() {
+            value["content"] = guard(&self.form.with_calls(content, tool_calls)).into();
+        }
+        for (key, text) in [("reasoning_content", reasoning), ("tool_call_id", tool_call_id), ("name", name)]
+        {
+            if let Some(text) = text {
+                value[key] = guard(text).into();
+            }
+        }
+        value
+    }
+
+    /// A tool as the template expects it.
+    fn tool(&self, tool: &ToolDescription, guard: &impl Fn(&str) -> String) -> serde_json::Value {
+        let function = json!({
+            "name": guard(&tool.name),
+            "description": guard(&tool.description),
+            "parameters": guard_strings(&tool.parameters, guard),
+        });
+        // Templates of published models take tools in the form of OpenAI's interface.
+        if self.source.contains("function") {
+            json!({ "type": "function", "function": function })
+        } else {
+            function
+        }
     }
 }
 
@@ -247,219 +307,6 @@ impl io::Write for &mut Bounded {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A day, for `strftime_now`.
-struct Date {
-    year: u32,
-    month: usize,
-    day: u32,
-    /// Days since Sunday.
-    weekday: usize,
-}
-
-impl Date {
-    /// Midnight of the day in a format of C's `strftime`; what it does not know stays as written.
-    fn format(&self, format: &str) -> String {
-        const MONTHS: [&str; 12] = [
-            "January",
-            "February",
-            "March",
-            "April",
-            "May",
-            "June",
-            "July",
-            "August",
-            "September",
-            "October",
-            "November",
-            "December",
-        ];
-        const DAYS: [&str; 7] =
-            ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-        let month = MONTHS[self.month - 1];
-        let weekday = DAYS[self.weekday];
-        let mut text = String::new();
-        let mut characters = format.chars();
-        while let Some(character) = characters.next() {
-            if character != '%' {
-                text.push(character);
-                continue;
-            }
-            match characters.next() {
-                Some('Y') => text.push_str(&self.year.to_string()),
-                Some('y') => text.push_str(&format!("{:02}", self.year % 100)),
-                Some('m') => text.push_str(&format!("{:02}", self.month)),
-                Some('d') => text.push_str(&format!("{:02}", self.day)),
-                Some('e') => text.push_str(&format!("{:2}", self.day)),
-                Some('B') => text.push_str(month),
-                Some('b' | 'h') => text.push_str(&month[..3]),
-                Some('A') => text.push_str(weekday),
-                Some('a') => text.push_str(&weekday[..3]),
-                Some('F') => text.push_str(&format!("{}-{:02}-{:02}", self.year, self.month, self.day)),
-                Some('H' | 'M' | 'S') => text.push_str("00"),
-                Some('I') => text.push_str("12"),
-                Some('p') => text.push_str("AM"),
-                Some('T') => text.push_str("00:00:00"),
-                Some('%') => text.push('%'),
-                Some(other) => text.extend(['%', other]),
-                None => text.push('%'),
-            }
-        }
-        text
-    }
-}
-
-/// `json.dumps` as `transformers` gives it to templates: nothing escaped for HTML, nothing escaped that is not
-/// ASCII, keys in their order.
-fn tojson(_state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let separators: Option<Vec<String>> = options.get("separators")?;
-    let sort_keys: Option<bool> = options.get("sort_keys")?;
-    let ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    let (item, key) = match separators.as_deref() {
-        Some([item, key]) => (item.clone(), key.clone()),
-        Some(_) => {
-            return Err(Error::new(ErrorKind::InvalidOperation, "tojson takes two separators"));
-        }
-        None if indent.is_some() => (",".to_string(), ": ".to_string()),
-        None => (", ".to_string(), ": ".to_string()),
-    };
-    let mut json = JsonText {
-        text: String::new(),
-        item,
-        key,
-        indent: indent.map(|indent| indent.min(MAXIMUM_INDENT)),
-        sort_keys: sort_keys == Some(true),
-        ensure_ascii: ensure_ascii == Some(true),
-    };
-    json.value(value, 0)?;
-    Ok(json.text)
-}
-
-/// The widest indentation of JSON: what is wider is a way to fill memory.
-const MAXIMUM_INDENT: usize = 16;
-
-/// The deepest JSON that templates may write: recursion takes stack.
-const MAXIMUM_DEPTH: usize = 64;
-
-struct JsonText {
-    text: String,
-    item: String,
-    key: String,
-    indent: Option<usize>,
-    sort_keys: bool,
-    ensure_ascii: bool,
-}
-
-impl JsonText {
-    fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        if depth > MAXIMUM_DEPTH || self.text.len() > MAXIMUM_PROMPT_BYTES {
-            return Err(Error::new(
-                ErrorKind::InvalidOperation,
-                "tojson: the value is too deep or too large",
-            ));
-        }
-        match value.kind() {
-            ValueKind::Undefined | ValueKind::None => self.text.push_str("null"),
-            ValueKind::Bool => self.text.push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number if value.is_integer() => self.text.push_str(&value.to_string()),
-            ValueKind::Number => self.number(f64::try_from(value.clone())?),
-            ValueKind::Map => {
-                let mut entries = Vec::new();
-                for key in value.try_iter()? {
-                    let entry = value.get_item(&key)?;
-                    entries.push((key.as_str().map_or_else(|| key.to_string(), str::to_string), entry));
-                }
-                if self.sort_keys {
-                    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-                }
-                self.text.push('{');
-                let empty = entries.is_empty();
-                for (index, (key, entry)) in entries.iter().enumerate() {
-                    self.separate(index, depth + 1);
-                    self.string(key);
-                    self.text.push_str(&self.key.clone());
-                    self.value(entry, depth + 1)?;
-                }
-                self.close('}', empty, depth);
-            }
-            ValueKind::Seq | ValueKind::Iterable => {
-                self.text.push('[');
-                let mut empty = true;
-                for (index, item) in value.try_iter()?.enumerate() {
-                    empty = false;
-                    self.separate(index, depth + 1);
-                    self.value(&item, depth + 1)?;
-                }
-                self.close(']', empty, depth);
-            }
-            _ => match value.as_str() {
-                Some(text) => self.string(text),
-                None => self.string(&value.to_string()),
-            },
-        }
-        Ok(())
-    }
-
-    fn separate(&mut self, index: usize, depth: usize) {
-        if index > 0 {
-            self.text.push_str(&self.item.clone());
-        }
-        self.line(depth);
-    }
-
-    fn close(&mut self, bracket: char, empty: bool, depth: usize) {
-        if !empty {
-            self.line(depth);
-        }
-        self.text.push(bracket);
-    }
-
-    fn line(&mut self, depth: usize) {
-        if let Some(indent) = self.indent {
-            self.text.push('\n');
-            self.text.extend(std::iter::repeat_n(' ', indent * depth));
-        }
-    }
-
-    /// As Python writes it: exponents have a sign and at least two digits.
-    fn number(&mut self, number: f64) {
-        if number.is_nan() {
-            self.text.push_str("NaN");
-            return;
-        }
-        if number.is_infinite() {
-            self.text.push_str(if number > 0.0 { "Infinity" } else { "-Infinity" });
-            return;
-        }
-        let text = format!("{number:?}");
-        match text.split_once('e') {
-            Some((digits, exponent)) => {
-                let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
-                self.text.push_str(&format!("{digits}e{sign}{exponent:0>2}"));
-            }
-            None => self.text.push_str(&text),
-        }
-    }
-
-    fn string(&mut self, text: &str) {
-        let quoted = json!(text).to_string();
-        if !self.ensure_ascii {
-            self.text.push_str(&quoted);
-            return;
-        }
-        for character in quoted.chars() {
-            if character.is_ascii() {
-                self.text.push(character);
-            } else {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    self.text.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-        }
     }
 }
 

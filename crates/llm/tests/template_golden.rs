@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use glasshouse_llm::LlmError;
-use glasshouse_llm::template::ChatTemplate;
+use glasshouse_llm::template::{ChatTemplate, Conversation};
 use glasshouse_llm::tokenizer::{Segment, Tokenizer, TokenizerData};
 use glasshouse_protocol::{Message, ToolDescription};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -20,6 +21,8 @@ struct Case {
     template: String,
     messages: Vec<Message>,
     tools: bool,
+    #[serde(default)]
+    variables: Map<String, Value>,
     rendered: Option<String>,
     refused: Option<String>,
 }
@@ -46,7 +49,8 @@ fn rendered_conversations_equal_the_reference() {
         let template =
             ChatTemplate::new(Some(&golden.templates[&case.template]), &tokenizer).expect("it compiles");
         let tools = if case.tools { golden.tools.as_slice() } else { &[] };
-        let rendered = template.render(&tokenizer, &case.messages, tools).map(|segments| {
+        let conversation = Conversation { messages: &case.messages, tools, variables: &case.variables };
+        let rendered = template.render(&tokenizer, &conversation).map(|segments| {
             let text = |segment: &Segment| match segment {
                 Segment::Text(text) => text.clone(),
                 Segment::Control(id) => tokenizer.token_text(*id).unwrap_or_default().to_string(),

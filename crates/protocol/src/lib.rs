@@ -1,7 +1,8 @@
 //! The typed requests and answers that processes and services exchange, shared by host and guest.
 //!
 //! - [`Request`]: what a process asks of a service; its JSON is the payload of an envelope with `EXPECTS_RESPONSE`.
-//! - [`GenerateRequest`] / [`GenerateResponse`], [`ModelDescription`]: the `model` service.
+//! - [`GenerateRequest`] / [`GenerateResponse`], [`ModelDescription`]: the `model` service; [`Message`]s are what it
+//!   continues, [`Sampling`] is how.
 //! - [`ToolDescription`]: how a tool presents itself to a model.
 //! - [`DirectoryEntry`], [`FileText`], [`SearchMatch`]: answers of the `files` service.
 //! - [`ClockReading`], [`StoredMemory`], [`FoundMemory`]: answers of the `clock` and `memory` services.
@@ -14,19 +15,23 @@
 extern crate alloc;
 
 mod error;
+mod message;
 mod model;
 mod request;
+mod sampling;
 mod tool;
 
 pub use error::ErrorData;
+pub use message::{Message, RejectedCall, Role, ToolCall};
 pub use model::{
-    Constraint, FinishReason, GenerateRequest, GenerateResponse, GuardHalt, GuardedToken, Message,
-    ModelDescription, Role, Sampling, Usage,
+    Constraint, FinishReason, GenerateRequest, GenerateResponse, GuardHalt, GuardedToken, ModelDescription,
+    TokenLogprob, Usage,
 };
 pub use request::{
     ClockReading, DirectoryEntry, EntryKind, FileText, FileWritten, FoundMemory, Request, SearchMatch,
     SearchMatches, StoredMemory,
 };
+pub use sampling::{Dry, Mirostat, Sampling, SamplingStep, TokenBias, Xtc};
 pub use tool::ToolDescription;
 
 /// Service names, as they stand before the dot of a request's `service` field.

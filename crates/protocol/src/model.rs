@@ -3,38 +3,9 @@
 use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::ToolDescription;
-
-/// Who says a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Instructions to the model.
-    System,
-    /// The person.
-    User,
-    /// The model; the content is what it generated, verbatim.
-    Assistant,
-    /// A tool's observation.
-    Tool,
-}
-
-/// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-impl Message {
-    /// A message of `role` saying `content`.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
-    }
-}
+use crate::{Message, RejectedCall, Sampling, ToolCall, ToolDescription};
 
 /// What the output must match.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,49 +15,11 @@ pub enum Constraint {
     #[default]
     None,
     /// A JSON value of this schema.
-    JsonSchema(serde_json::Value),
+    JsonSchema(Value),
     /// A grammar in Lark syntax.
     Lark(String),
-}
-
-/// How the next token is chosen. The default is greedy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Sampling {
-    /// 0 is greedy: always the most probable token.
-    pub temperature: f32,
-    /// Keep only the `top_k` most probable tokens; 0 keeps all.
-    pub top_k: u32,
-    /// Keep the smallest set of tokens whose probabilities reach this sum; 1 keeps all.
-    pub top_p: f32,
-    /// Drop tokens less probable than `min_p` times the most probable one; 0 keeps all.
-    pub min_p: f32,
-    /// Divides (or multiplies, when negative) the logits of recent tokens; 1 changes nothing.
-    pub repeat_penalty: f32,
-    /// Subtracted from a recent token's logit once for each time it occurred.
-    pub frequency_penalty: f32,
-    /// Subtracted from a recent token's logit if it occurred at all.
-    pub presence_penalty: f32,
-    /// How many recent tokens the penalties look at.
-    pub repeat_last_n: u32,
-    /// Seed of the draw; `None` takes the one that the kernel derives for the request.
-    pub seed: Option<u64>,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self {
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repeat_penalty: 1.0,
-            frequency_penalty: 0.0,
-            presence_penalty: 0.0,
-            repeat_last_n: 64,
-            seed: None,
-        }
-    }
+    /// A regular expression that matches the whole output, in the syntax of Rust's `regex` without look-around.
+    Regex(String),
 }
 
 /// Generate the next assistant message of a conversation.
@@ -109,6 +42,57 @@ pub struct GenerateRequest {
     /// Texts that end the output; they are not part of it.
     #[serde(default)]
     pub stop: Vec<String>,
+    /// Whether the output is taken apart into text, reasoning and tool calls, in the form that the model's chat template
+    /// has for them. Otherwise the text is what was generated, verbatim.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub parse_output: bool,
+    /// How many answers to generate. The prompt is evaluated once, and each answer after the first is the one that a
+    /// request for one answer gives with a seed derived from the seed and its index.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub n: u32,
+    /// Log-probabilities of the generated tokens, each with so many of the most probable tokens in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u32>,
+    /// Never end before `maximum_tokens`: tokens that end the model's turn are not chosen, unless the constraint allows
+    /// nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_eos: bool,
+    /// Further variables of the chat template, such as `enable_thinking`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub template_variables: Map<String, Value>,
+}
+
+impl GenerateRequest {
+    /// A request for the message after `messages`, of at most `maximum_tokens` tokens, chosen greedily.
+    pub fn new(messages: Vec<Message>, maximum_tokens: u32) -> Self {
+        Self {
+            messages,
+            tools: Vec::new(),
+            constraint: Constraint::None,
+            sampling: Sampling::default(),
+            maximum_tokens,
+            stop: Vec::new(),
+            parse_output: false,
+            n: 1,
+            logprobs: None,
+            ignore_eos: false,
+            template_variables: Map::new(),
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Why generation ended.
@@ -125,6 +109,8 @@ pub enum FinishReason {
     Cancelled,
     /// The host's guard stopped it: the text is cut off, and [`GenerateResponse::halt`] says why.
     Halted,
+    /// The model ended its turn after calls of tools, which [`GenerateResponse::tool_calls`] has.
+    ToolCall,
 }
 
 /// How a guard stopped a generation.
@@ -189,6 +175,60 @@ pub struct GenerateResponse {
     /// How the host's guard stopped it, if it did. Tokens and text are then those that may be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt: Option<GuardHalt>,
+    /// What the model thought, if the output was to be parsed and has such a section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The calls that the model made, whole and valid, if the output was to be parsed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// What looked like a call, but was cut off or is not valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected_calls: Vec<RejectedCall>,
+    /// One entry for each of `tokens`, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
+    /// The answers after the first, if there are several. Their usage is part of this one's and stands here as zeros.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<GenerateResponse>,
+}
+
+impl GenerateResponse {
+    /// An answer of `tokens` that say `text`; what else there is to it can be set.
+    pub fn new(text: impl Into<String>, finish: FinishReason, tokens: Vec<u32>) -> Self {
+        Self {
+            text: text.into(),
+            finish,
+            tokens,
+            logits_hash: String::new(),
+            usage: Usage::default(),
+            halt: None,
+            reasoning: None,
+            tool_calls: Vec::new(),
+            rejected_calls: Vec::new(),
+            logprobs: Vec::new(),
+            further: Vec::new(),
+        }
+    }
+
+    /// Whether the host stopped it, in whichever answer.
+    pub fn is_cancelled(&self) -> bool {
+        self.finish == FinishReason::Cancelled || self.further.iter().any(Self::is_cancelled)
+    }
+}
+
+/// How probable a token was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Its id.
+    pub token: u32,
+    /// Its text; bytes that are no characters by themselves are U+FFFD.
+    pub text: String,
+    /// The natural logarithm of its probability: the log-softmax of the model's logits, before constraint, penalties and
+    /// temperature.
+    pub logprob: f64,
+    /// The most probable tokens in its place, the most probable first; of equals, the lower id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TokenLogprob>,
 }
 
 /// What the model is.

@@ -9,6 +9,7 @@ use crate::GenerateRequest;
 /// What a process asks for. In JSON, the field `service` names the variant: `{"service":"files.read","path":"a.txt"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "service")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is sent at once")]
 pub enum Request {
     /// Generate text. Answer: [`crate::GenerateResponse`].
     #[serde(rename = "model.generate")]

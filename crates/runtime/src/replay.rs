@@ -9,7 +9,7 @@ use glasshouse_kernel::{
     replay::{ModelAnswers, Next, Replay},
     trace::TraceReader,
 };
-use glasshouse_protocol::{ErrorData, FinishReason, GenerateResponse};
+use glasshouse_protocol::{ErrorData, GenerateResponse};
 
 use crate::{
     ModelSource, Modules, Observer, RuntimeError,
@@ -161,7 +161,7 @@ fn response(result: &Result<Vec<u8>, ErrorData>) -> Option<GenerateResponse> {
 /// well.
 fn host_s_part(recorded: &Result<Vec<u8>, ErrorData>) -> Recorded {
     let Some(response) = response(recorded) else { return Recorded::default() };
-    let is_cancelled = response.finish == FinishReason::Cancelled;
+    let is_cancelled = response.is_cancelled();
     let late = response.halt.filter(|halt| halt.rule == Rule::Deadline.name());
     Recorded {
         cancelled_after: is_cancelled.then_some(response.usage.generated_tokens),

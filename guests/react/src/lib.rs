@@ -45,12 +45,10 @@ pub async fn run(request: AgentRequest) -> Result<AgentOutcome, ErrorData> {
     }
     messages.push(Message::new(Role::User, request.question.as_str()));
     let generation = GenerateRequest {
-        messages,
         tools,
         constraint: Constraint::Lark(grammar),
         sampling: request.sampling.clone(),
-        maximum_tokens: 0,
-        stop: Vec::new(),
+        ..GenerateRequest::new(messages, 0)
     };
     let mut agent =
         Agent { request, model, generation, steps: 0, usage: UsageTotals::default(), last_call: None };
@@ -122,7 +120,7 @@ impl Agent {
         self.steps += 1;
         self.usage.add(&response.usage);
         match response.finish {
-            FinishReason::Stop => {}
+            FinishReason::Stop | FinishReason::ToolCall => {}
             FinishReason::Length => return Ok(Some(self.exhausted(bound, response.text))),
             FinishReason::Context => return Ok(Some(self.exhausted(Bound::Context, response.text))),
             FinishReason::Cancelled => return Ok(Some(AgentEnd::Cancelled { partial: response.text })),

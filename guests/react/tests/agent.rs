@@ -62,14 +62,10 @@ impl World {
                     evaluated_tokens: 50,
                     generated_tokens: 10,
                 };
-                let (tokens, logits_hash) = (vec![0; 10], String::new());
                 serde_json::to_value(GenerateResponse {
-                    text,
-                    finish,
-                    tokens,
-                    logits_hash,
                     usage,
                     halt: halt(finish),
+                    ..GenerateResponse::new(text, finish, vec![0; 10])
                 })
             }
             Request::CallTool { name, arguments } => {

@@ -43,7 +43,7 @@ impl Session {
 impl Generation {
     /// Whether tokens of the prompt are left to evaluate.
     pub(crate) fn is_in_prompt(&self, session: &Session) -> bool {
-        self.generated.is_empty() && session.cache.len() < session.tokens.len()
+        self.current.generated.is_empty() && session.cache.len() < session.tokens.len()
     }
 
     /// What to evaluate next, at most `prompt_tokens` tokens of a prompt; none if the next token can be chosen.
@@ -72,7 +72,7 @@ impl Generation {
             self.logits.clear();
             self.logits.extend_from_slice(logits);
         }
-        if self.generated.is_empty() { Ok(None) } else { self.choose(session, on_token) }
+        if self.current.generated.is_empty() { Ok(None) } else { self.choose(session, on_token) }
     }
 
     /// Chooses the next token if nothing has to be evaluated before; the response if it was the last.

@@ -2,22 +2,18 @@
 //!
 //! A generation is `Prompt` (tokens of the prompt are left to evaluate), then `Tokens` (one more token at a time),
 //! then over. [`Session::generate`] is a loop over it, so both give the same tokens, texts and logits; so do all
-//! sizes of the prompt's pieces, since logits do not depend on how a prompt is cut.
+//! sizes of the prompt's pieces, since logits do not depend on how a prompt is cut. Of several answers, each begins
+//! where the prompt ends: what was evaluated of the one before it is dropped from the cache, and the prompt is not
+//! evaluated again.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use glasshouse_halt::Verdict;
-use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, GuardHalt, Usage};
+use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, Usage};
 
+use super::answer::{Answer, Recipe, Timer};
 use super::{Prompt, Session, TokenEvent, count};
 use crate::LlmError;
-use crate::constraint::Constraint;
-use crate::guard::{Chosen, Guard};
-use crate::sampler::Sampler;
-use crate::stream::TextStream;
-use crate::tokenizer::Tokenizer;
 
 /// Multiply-accumulates that one call of [`Generation::advance`] may spend on a prompt: a fraction of a second on
 /// one core of a browser.
@@ -36,7 +32,7 @@ pub enum Progress {
         /// Tokens to evaluate.
         of: usize,
     },
-    /// So many tokens are generated.
+    /// So many tokens are generated, of all answers.
     Tokens(usize),
     /// The response was returned.
     Finished,
@@ -46,48 +42,28 @@ pub enum Progress {
 /// at every call. Dropping it leaves the session usable.
 #[derive(Debug)]
 pub struct Generation {
-    sampler: Sampler,
-    constraint: Option<Constraint>,
-    guard: Option<Guard>,
+    recipe: Recipe,
+    pub(super) current: Answer,
+    /// Answers to generate.
+    wanted: u32,
+    /// The answers before this one.
+    done: Vec<GenerateResponse>,
+    /// What they cost.
+    done_usage: Usage,
     timer: Option<Timer>,
-    /// How the guard stopped it.
-    halt: Option<GuardHalt>,
-    stream: TextStream,
-    stops: Vec<String>,
-    /// Bytes of the text that were given to whoever listens.
-    shown: usize,
     maximum_tokens: usize,
     /// Prompt tokens of one `advance`.
     piece: usize,
     prompt_tokens: usize,
     /// Of these, in the session's cache when it started.
     cached: usize,
-    pub(super) generated: Vec<u32>,
-    /// Whether the text ends before the tokens do: before a stop text, or where the guard stopped it.
-    cut: bool,
     /// The logits after the last evaluated token.
     pub(super) logits: Vec<f32>,
+    /// The logits after the prompt, where another answer follows.
+    prompt_logits: Vec<f32>,
     /// The session's course that this generation is.
     course: u64,
     finished: bool,
-}
-
-/// Says how long a token took.
-struct Timer(Box<dyn FnMut(u64) -> Option<f64> + Send>);
-
-impl fmt::Debug for Timer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Timer(..)")
-    }
-}
-
-/// What a generation came to.
-pub(super) struct Outcome {
-    pub finish: FinishReason,
-    pub generated: Vec<u32>,
-    pub text: String,
-    /// Whether the text ends before the tokens do.
-    pub cut: bool,
 }
 
 impl Generation {
@@ -95,32 +71,28 @@ impl Generation {
         session: &mut Session,
         prompt: &Prompt,
         request: &GenerateRequest,
-        sampler: Sampler,
-        constraint: Option<Constraint>,
-        guard: Option<Guard>,
-    ) -> Self {
+        recipe: Recipe,
+    ) -> Result<Self, LlmError> {
+        let current = recipe.answer(0)?;
         session.course += 1;
         let (fewest, most) = PROMPT_PIECE_TOKENS;
         let work = session.model.model.config().matrix_elements().max(1);
-        Self {
-            sampler,
-            constraint,
-            guard,
+        Ok(Self {
+            recipe,
+            current,
+            wanted: request.n,
+            done: Vec::new(),
+            done_usage: Usage::default(),
             timer: None,
-            halt: None,
-            stream: TextStream::new(&request.stop),
-            stops: request.stop.clone(),
-            shown: 0,
             maximum_tokens: request.maximum_tokens as usize,
             piece: (PROMPT_PIECE_WORK / work / fewest * fewest).clamp(fewest, most) as usize,
             prompt_tokens: prompt.tokens.len(),
             cached: prompt.cached,
-            generated: Vec::new(),
-            cut: false,
             logits: Vec::new(),
+            prompt_logits: Vec::new(),
             course: session.course,
             finished: false,
-        }
+        })
     }
 
     /// How far it is in `session`, which started it.
@@ -132,13 +104,13 @@ impl Generation {
         } else if evaluated < of {
             Progress::Prompt { evaluated, of }
         } else {
-            Progress::Tokens(self.generated.len())
+            Progress::Tokens(self.generated_tokens())
         }
     }
 
-    /// Tokens generated so far.
+    /// Tokens generated so far, of all answers.
     pub fn generated_tokens(&self) -> usize {
-        self.generated.len()
+        self.done_usage.generated_tokens as usize + self.current.generated.len()
     }
 
     /// Is asked at each token, with its index, how many milliseconds it took: a guard with a deadline wants to know.
@@ -201,14 +173,17 @@ impl Generation {
     /// Ends the generation where it is: the response has the tokens generated so far, which stay part of the
     /// conversation, and the reason [`FinishReason::Cancelled`]. It is the response that `on_token` would have
     /// brought about by ending the generation after the last of these tokens. Before the first token, nothing that
-    /// was evaluated is kept or counted, so that the response does not depend on when exactly that was.
+    /// was evaluated is kept or counted, so that the response does not depend on when exactly that was. Of several
+    /// answers, those that are complete stay so, and those not begun are left out.
     ///
     /// # Errors
     /// [`LlmError::InvalidRequest`] when this generation is over, or the session went on without it.
     pub fn cancel(&mut self, session: &mut Session) -> Result<GenerateResponse, LlmError> {
         self.check(session)?;
-        if self.generated.is_empty() {
-            session.cache.truncate(self.cached);
+        if self.current.generated.is_empty() {
+            if self.done.is_empty() {
+                session.cache.truncate(self.cached);
+            }
             self.logits.clear();
         }
         Ok(self.finish(session, FinishReason::Cancelled))
@@ -218,7 +193,7 @@ impl Generation {
         let problem = if self.finished {
             "this generation is over; start another"
         } else if self.course != session.course
-            || session.tokens.len() != self.prompt_tokens + self.generated.len()
+            || session.tokens.len() != self.prompt_tokens + self.current.generated.len()
         {
             "the session went on without this generation; start another"
         } else {
@@ -250,109 +225,84 @@ impl Generation {
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Option<FinishReason>, LlmError> {
         let model = Arc::clone(&session.model);
-        let tokenizer = &model.tokenizer;
-        let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
-        // Some models have logits for ids that the tokenizer does not know.
-        let known = &self.logits[..self.logits.len().min(tokenizer.vocabulary_size())];
-        let token = self.sampler.choose(known, &session.tokens, mask.as_ref())?;
+        if self.current.generated.is_empty() && self.done.len() + 1 < self.wanted as usize {
+            self.prompt_logits.clone_from(&self.logits);
+        }
+        let index = self.generated_tokens();
+        let timer = &mut self.timer;
+        let elapsed_ms = || timer.as_mut().and_then(|timer| (timer.0)(index as u64));
+        let (token, finish) = self.current.choose(&model, &self.logits, &session.tokens, elapsed_ms)?;
         session.tokens.push(token);
-        self.generated.push(token);
-
-        let ends = tokenizer.ends_generation(token);
-        let bytes = if ends { &[] } else { tokenizer.token_bytes(token) };
-        let mut halts = false;
-        if let Some(guard) = &mut self.guard {
-            let index = self.generated.len() as u64 - 1;
-            let elapsed_ms = self.timer.as_mut().and_then(|timer| (timer.0)(index));
-            let mask = mask.as_ref();
-            // The end of the turn ends a word, too.
-            let bytes = if ends { b"\n" } else { bytes };
-            let chosen = Chosen { token, logits: known, mask, bytes, elapsed_ms };
-            halts = guard.judge(model.model.kernels(), &chosen)?.verdict == Verdict::Halt;
-        }
-        if let Some(constraint) = self.constraint.as_mut().filter(|_| !ends && !halts) {
-            constraint.accept(token)?;
-        }
-        self.stream.push(bytes);
-        let finish = if halts {
-            Some(FinishReason::Halted)
-        } else if ends || self.stream.is_stopped() {
-            Some(FinishReason::Stop)
-        } else if self.generated.len() >= self.maximum_tokens {
+        let finish = if finish.is_some() {
+            finish
+        } else if self.current.generated.len() >= self.maximum_tokens {
             Some(FinishReason::Length)
         } else if session.cache.len() >= model.model.config().context_length {
             Some(FinishReason::Context)
         } else {
             None
         };
-        self.cut = self.stream.is_stopped();
-        let finish = finish.map(|finish| self.conclude(tokenizer, finish));
-        let visible = match &mut self.guard {
-            Some(guard) if finish.is_none() => guard.shown(self.stream.text().len()),
-            _ => self.stream.text().len(),
+        let finish = finish.map(|finish| self.current.conclude(&model.tokenizer, finish));
+        let shown = self.current.show(&model.tokenizer, finish);
+        let event = TokenEvent {
+            token,
+            text: shown.text,
+            reasoning: shown.reasoning,
+            logprob: shown.logprob,
+            index: count(index),
+            answer: count(self.done.len()),
         };
-        let text = &self.stream.text()[self.shown..visible];
-        self.shown = visible;
-        let event = TokenEvent { token, text, index: count(self.generated.len() - 1) };
-        let cancelled = on_token(&event).is_break();
-        Ok(finish.or(cancelled.then_some(FinishReason::Cancelled)))
+        let cancelled = on_token(&event).is_break().then_some(FinishReason::Cancelled);
+        let Some(finish) = finish else { return Ok(cancelled) };
+        if self.done.len() + 1 == self.wanted as usize {
+            return Ok(Some(finish));
+        }
+        self.begin_next(session, finish)?;
+        if cancelled.is_some() {
+            self.logits.clear();
+        }
+        Ok(cancelled)
     }
 
-    /// Ends the text, and with it the guard's stream: what was held back is shown, or, after a halt, never is. A person's
-    /// stop does neither. Answers why the generation ended.
-    fn conclude(&mut self, tokenizer: &Tokenizer, finish: FinishReason) -> FinishReason {
-        let Some(guard) = &mut self.guard else {
-            self.stream.finish();
-            return finish;
-        };
-        let halt = if finish == FinishReason::Cancelled { None } else { guard.finish() };
-        let released = guard.released();
-        if released < self.generated.len() {
-            self.generated.truncate(released);
-            self.cut = true;
-            self.stream = TextStream::new(&self.stops);
-            for &token in &self.generated {
-                self.stream.push(tokenizer.token_bytes(token));
-            }
-        }
-        self.halt = halt.map(|halt| guard.report(&halt));
-        self.stream.finish();
-        if halt.is_some() { FinishReason::Halted } else { finish }
+    /// Puts the answer that ended for this reason aside, and begins the next one where the prompt ends.
+    fn begin_next(&mut self, session: &mut Session, finish: FinishReason) -> Result<(), LlmError> {
+        let prompt = &session.tokens[..self.prompt_tokens];
+        let (response, _) = self.current.respond(&session.model.tokenizer, finish, &self.logits, prompt);
+        self.put_aside(session, response);
+        self.current = self.recipe.answer(count(self.done.len()))?;
+        session.tokens.truncate(self.prompt_tokens);
+        session.cache.truncate(self.prompt_tokens);
+        self.logits = std::mem::take(&mut self.prompt_logits);
+        Ok(())
+    }
+
+    /// Adds a response to those that are done, with what it cost.
+    fn put_aside(&mut self, session: &Session, mut response: GenerateResponse) {
+        let before = if self.done.is_empty() { self.cached } else { self.prompt_tokens };
+        let usage = &mut response.usage;
+        usage.evaluated_tokens = count(session.cache.len() - before);
+        // Those that the guard did not let through cost as much.
+        usage.generated_tokens = count(session.tokens.len() - self.prompt_tokens);
+        self.done_usage.evaluated_tokens += usage.evaluated_tokens;
+        self.done_usage.generated_tokens += usage.generated_tokens;
+        self.done.push(response);
     }
 
     /// Makes the response and brings the session in line with it.
     fn finish(&mut self, session: &mut Session, finish: FinishReason) -> GenerateResponse {
         self.finished = true;
-        if finish == FinishReason::Cancelled {
-            let model = Arc::clone(&session.model);
-            self.conclude(&model.tokenizer, finish);
-        }
-        let evaluated = session.cache.len() - self.cached;
-        // Those that the guard did not let through cost as much.
-        let generated = session.tokens.len() - self.prompt_tokens;
-        let outcome = Outcome {
-            finish,
-            generated: std::mem::take(&mut self.generated),
-            text: self.stream.text().to_string(),
-            cut: self.cut,
-        };
+        let prompt = &session.tokens[..self.prompt_tokens];
+        let (response, outcome) =
+            self.current.respond(&session.model.tokenizer, finish, &self.logits, prompt);
+        self.put_aside(session, response);
         session.settle(&outcome, self.prompt_tokens);
-        let mut hasher = blake3::Hasher::new();
-        for logit in &self.logits {
-            hasher.update(&logit.to_le_bytes());
-        }
-        GenerateResponse {
-            usage: Usage {
-                prompt_tokens: count(self.prompt_tokens),
-                cached_tokens: count(self.cached),
-                evaluated_tokens: count(evaluated),
-                generated_tokens: count(generated),
-            },
-            text: outcome.text,
-            finish: outcome.finish,
-            tokens: outcome.generated,
-            logits_hash: hasher.finalize().to_hex().to_string(),
-            halt: self.halt.take(),
-        }
+        let mut first = self.done.remove(0);
+        first.usage = Usage {
+            prompt_tokens: count(self.prompt_tokens),
+            cached_tokens: count(self.cached),
+            ..self.done_usage
+        };
+        first.further = std::mem::take(&mut self.done);
+        first
     }
 }

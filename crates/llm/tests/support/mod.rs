@@ -126,8 +126,8 @@ pub fn session() -> Session {
 }
 
 pub fn request(messages: &[(Role, &str)], constraint: &str, maximum_tokens: u32) -> GenerateRequest {
+    let messages = messages.iter().map(|(role, content)| Message::new(*role, *content)).collect();
     GenerateRequest {
-        messages: messages.iter().map(|(role, content)| Message::new(*role, *content)).collect(),
         tools: vec![ToolDescription {
             name: "get_time".to_string(),
             description: "Tells the time.".to_string(),
@@ -140,8 +140,7 @@ pub fn request(messages: &[(Role, &str)], constraint: &str, maximum_tokens: u32)
             lark => Constraint::Lark(lark.to_string()),
         },
         sampling: Sampling { temperature: 1.0, ..Sampling::default() },
-        maximum_tokens,
-        stop: vec![],
+        ..GenerateRequest::new(messages, maximum_tokens)
     }
 }
 
