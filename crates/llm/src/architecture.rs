@@ -90,7 +90,7 @@ pub enum LocalRope {
     Base(f32),
 }
 
-/// Layers that see only the last positions.
+/// Layers that see only the last positions, or, where a text is seen as a whole, only those around.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WindowRule {
     /// Positions that a token sees, its own included, if the file does not say; `None`: then all.
@@ -137,8 +137,10 @@ pub struct Architecture {
     pub score_cap: Option<f32>,
     /// The bound of logits, if the file does not say.
     pub logit_cap: Option<f32>,
-    /// Whether it reads a text as a whole and has no logits.
+    /// Whether it sees a text as a whole and has no logits.
     pub encoder: bool,
+    /// Whether embeddings say of which type a token is, and are normalized (BERT).
+    pub typed_embeddings: bool,
 }
 
 /// Llama 2 and 3, Mistral, SmolLM, the ternary Falcon models, and whatever else shares their graph.
@@ -160,6 +162,7 @@ const LLAMA: Architecture = Architecture {
     score_cap: None,
     logit_cap: None,
     encoder: false,
+    typed_embeddings: false,
 };
 
 /// BitNet b1.58 2B-4T.
@@ -212,11 +215,12 @@ const BERT: Architecture = Architecture {
     norm: NormKind::Layer,
     norm_placement: NormPlacement::AfterResidual,
     encoder: true,
+    typed_embeddings: true,
     ..LLAMA
 };
 
 /// All of them.
-static ARCHITECTURES: [Architecture; 16] = [
+static ARCHITECTURES: [Architecture; 17] = [
     LLAMA,
     BITNET,
     // The reference of this name, and llama.cpp, have SiLU.
@@ -226,6 +230,7 @@ static ARCHITECTURES: [Architecture; 16] = [
     GEMMA,
     GEMMA2,
     GEMMA3,
+    Architecture { name: "gemma-embedding", encoder: true, ..GEMMA3 },
     // As in the model's own code, the window is used; llama.cpp ignores it.
     Architecture {
         name: "phi3",

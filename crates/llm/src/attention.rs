@@ -29,7 +29,8 @@ pub(crate) struct Attention {
     pub head_length: usize,
     /// Factor of every score.
     pub scale: f32,
-    /// How many positions a token sees, the last one its own; `None`: all.
+    /// How many positions a token sees, the last one its own, or, if it sees what comes behind it too, half of them on each
+    /// side; `None`: all.
     pub window: Option<usize>,
     /// Bends every score `s` to `cap · tanh(s / cap)`.
     pub soft_cap: Option<f32>,
@@ -40,9 +41,15 @@ pub(crate) struct Attention {
 impl Attention {
     /// The positions that the token at `position` sees in a sequence of `length` tokens.
     fn visible(&self, position: usize, length: usize) -> Range<usize> {
-        let end = if self.causal { position + 1 } else { length };
-        let start = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
-        start..end
+        match (self.window, self.causal) {
+            (None, true) => 0..position + 1,
+            (None, false) => 0..length,
+            (Some(window), true) => (position + 1).saturating_sub(window)..position + 1,
+            (Some(window), false) => {
+                let half = window / 2;
+                position.saturating_sub(half)..position.saturating_add(half + 1).min(length)
+            }
+        }
     }
 
     /// Attention of `query` (`[T × Q]`, the tokens of all `parts` in their order) in one layer, into `out` (`[T × Q]`).
@@ -71,7 +78,7 @@ impl Attention {
         let (mut work, mut row) = (0, 0);
         for &Part { cache, start, tokens } in parts {
             let length = start + tokens;
-            let longest = self.window.map_or(length, |window| (window + BLOCK_ROWS).min(length));
+            let longest = self.window.map_or(length, |window| (window + 1 + BLOCK_ROWS).min(length));
             let each = (BLOCK_SCORES / longest.max(1)).min(BLOCK_ROWS) / heads;
             for head in 0..self.head_count_kv {
                 for first in (0..tokens).step_by(each.max(1)) {
@@ -227,8 +234,12 @@ mod tests {
         for position in LENGTH - tokens..LENGTH {
             for head in 0..2 {
                 let sees = |other: usize| {
-                    let near = attention.window.is_none_or(|window| position < other + window);
-                    near && (other <= position || !attention.causal)
+                    let (behind, near) = (other > position, position.abs_diff(other));
+                    match (attention.window, attention.causal) {
+                        (None, causal) => !(causal && behind),
+                        (Some(window), true) => !behind && near < window,
+                        (Some(window), false) => near <= window / 2,
+                    }
                 };
                 let seen: Vec<usize> = (0..LENGTH).filter(|&other| sees(other)).collect();
                 let score = |other: usize| -> f64 {

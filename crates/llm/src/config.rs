@@ -17,7 +17,7 @@ const MAXIMUM_BLOCKS: u32 = 1 << 10;
 const MAXIMUM_HEADS: u32 = 1 << 12;
 /// See [`MAXIMUM_BLOCKS`]; keeps a small file from asking for gigabytes of activations, and integer dot products
 /// of a row within 32 bits.
-const MAXIMUM_WIDTH: u32 = 1 << 18;
+pub(crate) const MAXIMUM_WIDTH: u32 = 1 << 18;
 /// See [`MAXIMUM_BLOCKS`].
 const MAXIMUM_VOCABULARY: u64 = 1 << 22;
 /// Positions beyond have no meaning in any model; the cache grows with use, so a large value costs nothing.
@@ -48,7 +48,8 @@ pub struct Config {
     pub rope: Option<RopeConfig>,
     /// How the heads of layers with a window rotate, if otherwise.
     pub local_rope: Option<RopeConfig>,
-    /// Positions that a token sees in a layer with a window, its own included.
+    /// Positions that a token sees in a layer with a window, its own included; where it sees what comes behind it too, half of
+    /// them on each side, and its own.
     pub window: Option<usize>,
     /// Whether each layer has the window, `[block_count]`.
     window_layers: Vec<bool>,

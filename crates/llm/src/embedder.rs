@@ -4,13 +4,14 @@
 //! - [`Pooling`]: how the vectors of the tokens become one.
 //!
 //! Encoders see the text as a whole; decoders work too, best those that were trained for it. The vectors are the same bits
-//! on every machine, like logits.
+//! on every machine and in any company, like logits.
 
 use std::sync::Arc;
 
 use crate::gguf::Gguf;
+use crate::model::BATCH_TOKENS;
 use crate::tokenizer::{Special, Tokenizer};
-use crate::{Kernels, LlmError, Model};
+use crate::{LlmError, Model};
 
 /// How the vectors of a text's tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,31 +43,71 @@ impl Pooling {
 }
 
 impl Model {
-    /// The vector of a text of these `tokens`, `[embedding length]`, of length 1 (or 0, if all of it is).
+    /// Numbers of a text's vector.
+    pub fn embedding_dimensions(&self) -> usize {
+        self.graph().weights.pooled.last().map_or(self.config().embedding_length, |last| last.matrix.rows())
+    }
+
+    /// The vectors of `texts`, given as tokens: [`embedding_dimensions`](Self::embedding_dimensions) numbers each, of length
+    /// 1 (or 0, if all of them are). Short texts share the reading of the weights.
     ///
     /// # Errors
-    /// [`LlmError`] when there are no tokens, too many, or unknown ones.
-    pub fn embed(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f32>, LlmError> {
+    /// [`LlmError`] when a text has no tokens, too many, or unknown ones.
+    pub fn embed(&self, texts: &[&[u32]], pooling: Pooling) -> Result<Vec<Vec<f32>>, LlmError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        let mut rest = texts;
+        while !rest.is_empty() {
+            // Texts until they fill a batch of the forward pass.
+            let mut tokens = 0;
+            let count = rest
+                .iter()
+                .take_while(|text| {
+                    let more = tokens < BATCH_TOKENS;
+                    tokens += text.len();
+                    more
+                })
+                .count();
+            let group;
+            (group, rest) = rest.split_at(count);
+            let first = vectors.len();
+            vectors.resize(first + count, vec![0.0; self.config().embedding_length]);
+            self.pool(group, pooling, &mut vectors[first..])?;
+        }
         let kernels = self.kernels();
-        let mut pooled = vec![0.0; self.config().embedding_length];
-        let mut number = 0;
-        self.hidden_states(tokens, &mut |hidden| {
+        vectors
+            .into_iter()
+            .map(|pooled| {
+                let mut vector = self.graph().finish_pooled(pooled);
+                let length = kernels.length(&vector);
+                if !length.is_finite() {
+                    return Err(LlmError::InvalidEmbedding);
+                }
+                if length > 0.0 {
+                    vector.iter_mut().for_each(|value| *value /= length);
+                }
+                Ok(vector)
+            })
+            .collect()
+    }
+
+    /// Pools the hidden states of each text into its row of `pooled`, which is zero.
+    fn pool(&self, texts: &[&[u32]], pooling: Pooling, pooled: &mut [Vec<f32>]) -> Result<(), LlmError> {
+        let mut seen = vec![0; texts.len()];
+        self.hidden_states(texts, &mut |text, hidden| {
             match pooling {
-                Pooling::Mean => kernels.add(&mut pooled, hidden),
-                Pooling::First if number > 0 => {}
-                Pooling::First | Pooling::Last => pooled.copy_from_slice(hidden),
+                Pooling::Mean => self.kernels().add(&mut pooled[text], hidden),
+                Pooling::First if seen[text] > 0 => {}
+                Pooling::First | Pooling::Last => pooled[text].copy_from_slice(hidden),
             }
-            number += 1;
+            seen[text] += 1;
         })?;
-        // The mean is the sum, scaled; the scale goes with the normalization.
-        let length = kernels.length(&pooled);
-        if !length.is_finite() {
-            return Err(LlmError::InvalidEmbedding);
+        if pooling == Pooling::Mean {
+            for (text, pooled) in texts.iter().zip(pooled) {
+                let count = text.len() as f32;
+                pooled.iter_mut().for_each(|value| *value /= count);
+            }
         }
-        if length > 0.0 {
-            pooled.iter_mut().for_each(|value| *value /= length);
-        }
-        Ok(pooled)
+        Ok(())
     }
 }
 
@@ -86,7 +127,7 @@ impl Embedder {
     /// [`LlmError`] when a part of the file is missing, damaged or not supported.
     pub fn load(gguf: Arc<Gguf>, threads: usize) -> Result<Self, LlmError> {
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let model = Model::load_with(gguf, threads, Kernels::detect())?;
+        let model = Model::load(gguf, threads)?;
         tokenizer.check_vocabulary(model.config().vocabulary_size)?;
         let pooling = model.config().pooling.unwrap_or(Pooling::Mean);
         Ok(Self { model, tokenizer, pooling })
@@ -100,7 +141,7 @@ impl Embedder {
 
     /// Numbers of a vector.
     pub fn dimensions(&self) -> usize {
-        self.model.config().embedding_length
+        self.model.embedding_dimensions()
     }
 
     /// The network.
@@ -108,14 +149,17 @@ impl Embedder {
         &self.model
     }
 
-    /// The vector of `text`, [`dimensions`](Self::dimensions) numbers of length 1. The product of two such vectors is the
+    /// The vectors of `texts`, [`dimensions`](Self::dimensions) numbers of length 1 each. The product of two of them is the
     /// cosine between them.
     ///
     /// # Errors
-    /// [`LlmError::ContextFull`] when the text has more tokens than the model's context; [`LlmError::NoTokens`] when it has
+    /// [`LlmError::ContextFull`] when a text has more tokens than the model's context; [`LlmError::NoTokens`] when it has
     /// none.
-    pub fn embed(&self, text: &str) -> Result<Vec<f32>, LlmError> {
-        let tokens = self.tokenizer.with_begin_and_end(self.tokenizer.encode(text, Special::Text));
+    pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, LlmError> {
+        let tokens =
+            |text: &&str| self.tokenizer.with_begin_and_end(self.tokenizer.encode(text, Special::Text));
+        let tokens: Vec<Vec<u32>> = texts.iter().map(tokens).collect();
+        let tokens: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
         self.model.embed(&tokens, self.pooling)
     }
 }

@@ -240,7 +240,7 @@ impl Graph<'_> {
         }
     }
 
-    /// The final norm of rows of the residual stream; encoders have none.
+    /// The final norm of rows of the residual stream, if the last layer has not normalized them.
     pub fn normalize_output(&self, x: &mut [f32]) {
         if let Some(norm) = &self.weights.output_norm {
             norm.apply_in_place(self.machine.kernels, self.config.norm_epsilon, x);
@@ -258,6 +258,16 @@ impl Graph<'_> {
         if let Some(cap) = self.config.logit_cap {
             self.machine.kernels.soft_cap(logits, cap);
         }
+    }
+
+    /// Takes the pooled vector of a text through what comes behind the pooling.
+    pub fn finish_pooled(&self, mut pooled: Vec<f32>) -> Vec<f32> {
+        for projection in &self.weights.pooled {
+            let mut out = vec![0.0; projection.matrix.rows()];
+            self.products(&pooled, &mut [(projection, &mut out)]);
+            pooled = out;
+        }
+        pooled
     }
 
     /// `x`, or its norm, in `hidden`, if the block has one before it.

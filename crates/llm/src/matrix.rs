@@ -152,6 +152,11 @@ impl Matrix {
         true
     }
 
+    /// Number of rows: what a product has for each token.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     fn precision(&self) -> Option<Precision> {
         match self.data {
             Data::Float(..) => None,

@@ -16,7 +16,7 @@ use crate::weights::Weights;
 
 /// Tokens that pass through the layers together: enough to read weights once for many, few enough that their
 /// activations stay in the cache. Chunking changes no bit of the logits.
-const BATCH_TOKENS: usize = 64;
+pub(crate) const BATCH_TOKENS: usize = 64;
 
 /// A loaded model. Shared by all sessions; a session's state is its [`KvCache`].
 pub struct Model {
@@ -173,20 +173,30 @@ impl Model {
         self.weights.head.is_some() && self.config.causal
     }
 
-    /// Takes a text of its own through the model; `visit` sees the last hidden state of each token, `[E]`, in order.
+    /// Takes texts of their own through the model; `visit` sees the number of a text and the last hidden state of each of
+    /// its tokens, `[E]`, in order.
     pub(crate) fn hidden_states(
         &self,
-        tokens: &[u32],
-        visit: &mut dyn FnMut(&[f32]),
+        texts: &[&[u32]],
+        visit: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(), LlmError> {
-        let mut cache = self.new_cache(tokens.len());
-        let mut sequences = [Sequence { cache: &mut cache, tokens, logits: Logits::None }];
-        self.check(&sequences[0])?;
-        // What sees the text as a whole has it in one piece.
-        let piece_tokens = if self.config.causal { BATCH_TOKENS } else { tokens.len() };
-        self.forward_pieces(&mut sequences, piece_tokens, &mut |_, _, state| {
+        let mut caches: Vec<KvCache> = texts.iter().map(|tokens| self.new_cache(tokens.len())).collect();
+        let mut sequences: Vec<Sequence<'_>> = caches
+            .iter_mut()
+            .zip(texts)
+            .map(|(cache, tokens)| Sequence { cache, tokens, logits: Logits::None })
+            .collect();
+        for sequence in &sequences {
+            self.check(sequence)?;
+        }
+        // What sees a text as a whole has it in one piece.
+        let piece_tokens = if self.config.causal { BATCH_TOKENS } else { usize::MAX };
+        self.forward_pieces(&mut sequences, piece_tokens, &mut |_, spans, state| {
             self.graph().normalize_output(&mut state.x);
-            state.x.chunks_exact(self.config.embedding_length).for_each(&mut *visit);
+            let mut rows = state.x.chunks_exact(self.config.embedding_length);
+            for span in spans {
+                rows.by_ref().take(span.tokens.len()).for_each(|row| visit(span.sequence, row));
+            }
         });
         Ok(())
     }
@@ -240,7 +250,7 @@ impl Model {
         Ok(())
     }
 
-    fn graph(&self) -> Graph<'_> {
+    pub(crate) fn graph(&self) -> Graph<'_> {
         let machine = Machine { kernels: self.kernels, pool: &self.pool, file: &self.gguf };
         Graph { machine, config: &self.config, weights: &self.weights, ropes: &self.ropes }
     }
@@ -323,7 +333,7 @@ fn spans(sequences: &[Sequence<'_>], piece_tokens: usize) -> Vec<Vec<Span>> {
     for (number, sequence) in sequences.iter().enumerate() {
         let mut next = 0;
         while next < sequence.tokens.len() {
-            let end = sequence.tokens.len().min(next + room);
+            let end = sequence.tokens.len().min(next.saturating_add(room));
             piece.push(Span { sequence: number, tokens: next..end, start: sequence.cache.len() + next });
             room -= end - next;
             next = end;

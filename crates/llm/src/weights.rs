@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::LlmError;
 use crate::architecture::{FeedForward, NormKind, NormPlacement, Positions, QueryKeyNorm};
-use crate::config::{Config, LONG_FACTORS, RopeScaling};
+use crate::config::{Config, LONG_FACTORS, MAXIMUM_WIDTH, RopeScaling};
 use crate::formats;
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::kernels::Kernels;
@@ -124,16 +124,19 @@ pub(crate) struct Weights {
     embedding: TensorInfo,
     /// Whether `head` is the embedding.
     tied: bool,
-    /// `[E]`, added to every embedding of an encoder: the first type of tokens, which all of them have.
+    /// `[E]`, added to every embedding of BERT: the first type of tokens, which all of them have.
     pub token_type: Option<Vec<f32>>,
     /// `[context × E]`, in the file: an encoder's learned positions.
     pub positions: Option<TensorInfo>,
-    /// Of embeddings, encoders only.
+    /// Of embeddings, BERT only.
     pub embedding_norm: Option<Norm>,
     /// `[layers]`
     pub layers: Vec<Layer>,
-    /// Of the last layer's output; encoders have none.
+    /// Of the last layer's output; none where that is normalized already.
     pub output_norm: Option<Norm>,
+    /// What the pooled vector of a text goes through, one after the other, if the model has that: rows of the last are the
+    /// vector's dimensions.
+    pub pooled: Vec<Projection>,
     /// `[V × E]`; the embedding when the file has no `output.weight`. Encoders have none.
     pub head: Option<Projection>,
     /// `[dimension / 2]`, divisors of the rotation frequencies.
@@ -265,6 +268,22 @@ impl Loader<'_> {
         })
     }
 
+    /// The dense layers behind the pooling of Sentence Transformers, of which two are written to files.
+    fn pooled(&mut self) -> Result<Vec<Projection>, LlmError> {
+        let (mut layers, mut width) = (Vec::new(), self.config.embedding_length);
+        for name in ["dense_2", "dense_3"] {
+            let Some(info) = self.gguf.get_tensor(&format!("{name}.weight")) else { continue };
+            let rows = info.rows();
+            if rows > u64::from(MAXIMUM_WIDTH) {
+                let problem = format!("has {rows} rows instead of at most {MAXIMUM_WIDTH}");
+                return Err(LlmError::Tensor { name: info.name.clone(), problem });
+            }
+            layers.push(self.projection(name, rows as usize, width)?);
+            width = rows as usize;
+        }
+        Ok(layers)
+    }
+
     /// Divisors of the rotation frequencies.
     fn rope_factors(&mut self) -> Result<Option<Vec<f32>>, LlmError> {
         const FACTORS: &str = "rope_freqs.weight";
@@ -304,16 +323,19 @@ impl Weights {
             (!encoder).then(|| loader.projection(head_name, config.vocabulary_size, width)).transpose()?;
 
         let token_type = match loader.gguf.get_tensor("token_types.weight").cloned() {
-            Some(info) if encoder => Some(loader.first_row(&info)?),
+            Some(info) if config.architecture.typed_embeddings => Some(loader.first_row(&info)?),
             _ => None,
         };
         let positions = match config.architecture.positions {
             Positions::Learned => Some(loader.table("position_embd.weight", config.context_length, width)?),
             Positions::Rope(_) => None,
         };
-        let embedding_norm = loader.norm_if(encoder, "token_embd_norm", width)?;
+        let typed = config.architecture.typed_embeddings;
+        let embedding_norm = loader.norm_if(typed, "token_embd_norm", width)?;
         let layers = (0..config.block_count).map(|number| loader.layer(number)).collect::<Result<_, _>>()?;
-        let output_norm = loader.norm_if(!encoder, "output_norm", width)?;
+        let normalized = config.architecture.norm_placement == NormPlacement::AfterResidual;
+        let output_norm = loader.norm_if(!normalized, "output_norm", width)?;
+        let pooled = loader.pooled()?;
         let rope_factors = loader.rope_factors()?;
         // What is only looked up is no matrix, so its type was not checked yet.
         let looked_up = [Some(&embedding), positions.as_ref()];
@@ -337,6 +359,7 @@ impl Weights {
             embedding_norm,
             layers,
             output_norm,
+            pooled,
             head,
             rope_factors,
         })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use glasshouse_llm::generate_random::{self, Preset};
 use glasshouse_llm::gguf::{Gguf, TensorType};
-use glasshouse_llm::{Kernels, LlmError, LoadedModel, Model, Pooling};
+use glasshouse_llm::{Embedder, Kernels, LlmError, LoadedModel, Model, Pooling};
 use proptest::prelude::*;
 
 /// Where to leave the models for the script; without it they stay in memory.
@@ -42,7 +42,7 @@ struct Golden {
 /// The logits behind `chunks`, or the vector of their text if the model is for embeddings.
 fn result(model: &Model, chunks: &[&[u32]]) -> Vec<f32> {
     if let Some(pooling) = model.config().pooling {
-        return model.embed(&chunks.concat(), pooling).unwrap();
+        return model.embed(&[&chunks.concat()], pooling).unwrap().remove(0);
     }
     let (mut cache, mut logits) = (model.new_cache(256), Vec::new());
     for chunk in chunks {
@@ -142,8 +142,29 @@ fn an_encoder_embeds_texts_and_does_not_continue_them() {
     assert!(error.to_string().contains("it is for embeddings"), "{error}");
     assert!(LoadedModel::load(file(preset), 1).unwrap_err().to_string().contains("it is for embeddings"));
     let pooling = model.config().pooling.unwrap();
-    assert!(matches!(model.embed(&[], pooling), Err(LlmError::NoTokens)));
-    assert!(matches!(model.embed(&[1; 257], pooling), Err(LlmError::ContextFull { .. })));
+    assert!(matches!(model.embed(&[&[1], &[]], pooling), Err(LlmError::NoTokens)));
+    assert!(matches!(model.embed(&[&[1; 257]], pooling), Err(LlmError::ContextFull { .. })));
+    assert!(matches!(model.embed(&[&[300]], pooling), Err(LlmError::UnknownToken { token: 300, .. })));
+    assert_eq!(model.embed(&[], pooling).unwrap(), Vec::<Vec<f32>>::new());
+}
+
+#[test]
+fn a_text_has_the_same_vector_in_any_company() {
+    let texts =
+        ["a", "some words", &"many words, more than fit a batch of the forward pass. ".repeat(4), "b"];
+    for name in
+        ["tiny-bert-q8_0", "tiny-nomic-bert-f32", "tiny-gemma-embedding-q8_0", "tiny-qwen3-embedding-f32"]
+    {
+        for pooling in [Pooling::Mean, Pooling::First, Pooling::Last] {
+            let embedder = Embedder::load(file(name.parse().unwrap()), 1).unwrap().with_pooling(pooling);
+            let together = embedder.embed(&texts).unwrap();
+            for (text, vector) in texts.iter().zip(&together) {
+                assert_eq!(vector.len(), embedder.dimensions());
+                assert_eq!(&embedder.embed(&[text]).unwrap()[0], vector, "{name} {pooling:?} {text}");
+            }
+            assert!(together[0] != together[3], "{name} {pooling:?}");
+        }
+    }
 }
 
 proptest! {
@@ -167,7 +188,7 @@ proptest! {
         let outcome = catch_unwind(|| {
             let Ok(gguf) = Gguf::from_vec(bytes) else { return };
             if let Ok(model) = Model::load(Arc::new(gguf), 1) {
-                let _ = model.embed(&[1, 2, 3], Pooling::Mean);
+                let _ = model.embed(&[&[1, 2, 3], &[4]], Pooling::Mean);
                 let _ = model.forward(&mut model.new_cache(4), &[1, 2], &mut Vec::new());
             }
         });

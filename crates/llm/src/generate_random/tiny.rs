@@ -38,6 +38,8 @@ pub enum Tiny {
     Granite,
     /// With YaRN and queries that grow with their position.
     Mistral3,
+    /// The mean of the vectors, through dense layers; with windows around a token.
+    GemmaEmbedding,
     /// The vector of the first token.
     Bert,
     /// The mean of the vectors.
@@ -45,7 +47,7 @@ pub enum Tiny {
 }
 
 /// All of them, by the name that stands in the preset's.
-pub(super) const TINY: [(&str, Tiny); 17] = [
+pub(super) const TINY: [(&str, Tiny); 18] = [
     ("qwen2", Tiny::Qwen2),
     ("qwen2-yarn", Tiny::Qwen2Yarn),
     ("qwen3", Tiny::Qwen3),
@@ -61,6 +63,7 @@ pub(super) const TINY: [(&str, Tiny); 17] = [
     ("smollm3", Tiny::SmolLm3),
     ("granite", Tiny::Granite),
     ("mistral3", Tiny::Mistral3),
+    ("gemma-embedding", Tiny::GemmaEmbedding),
     ("bert", Tiny::Bert),
     ("nomic-bert", Tiny::NomicBert),
 ];
@@ -94,6 +97,8 @@ struct Shape {
     rope_dimension: u32,
     tied: bool,
     fused_attention: bool,
+    /// Of the layer between the pooled vector and its last layer, if there are such.
+    dense: Option<u32>,
     biases: &'static [&'static str],
     numbers: Vec<(&'static str, MetadataValue)>,
 }
@@ -109,6 +114,7 @@ impl Tiny {
             rope_dimension: EMBEDDING / HEADS,
             tied: true,
             fused_attention: false,
+            dense: None,
             biases: &[],
             numbers: Vec::new(),
         };
@@ -212,6 +218,21 @@ impl Tiny {
                 .concat(),
                 ..wide("mistral3", 2)
             },
+            Self::GemmaEmbedding => Shape {
+                dense: Some(96),
+                numbers: [
+                    encoder(1),
+                    vec![
+                        window(),
+                        ("dense_2_feat_in", U32(EMBEDDING)),
+                        ("dense_2_feat_out", U32(96)),
+                        ("dense_3_feat_in", U32(96)),
+                        ("dense_3_feat_out", U32(EMBEDDING)),
+                    ],
+                ]
+                .concat(),
+                ..wide("gemma-embedding", 7)
+            },
             Self::Bert => Shape {
                 heads_kv: 4,
                 biases: &["attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"],
@@ -299,13 +320,13 @@ impl Tensors {
         let architecture = self.architecture;
         let (query, key_value) = (HEADS * shape.head_length, shape.heads_kv * shape.head_length);
         self.push("token_embd.weight", &[EMBEDDING, VOCABULARY], self.kind);
-        if architecture.encoder {
+        if architecture.typed_embeddings {
             self.push("token_types.weight", &[EMBEDDING, TOKEN_TYPES], TensorType::F32);
         }
         if architecture.positions == Positions::Learned {
             self.push("position_embd.weight", &[EMBEDDING, CONTEXT], TensorType::F32);
         }
-        self.norm(architecture.encoder, "token_embd_norm", EMBEDDING);
+        self.norm(architecture.typed_embeddings, "token_embd_norm", EMBEDDING);
         if shape.architecture == "phi3" {
             for name in ["rope_factors_long.weight", "rope_factors_short.weight"] {
                 self.push(name, &[shape.rope_dimension / 2], TensorType::F32);
@@ -349,11 +370,13 @@ impl Tensors {
             self.norm(after, &name("post_ffw_norm"), EMBEDDING);
             self.norm(residual, &name("layer_output_norm"), EMBEDDING);
         }
-        if !architecture.encoder {
-            self.norm(true, "output_norm", EMBEDDING);
-            if !shape.tied {
-                self.matrix("output", EMBEDDING, VOCABULARY);
-            }
+        self.norm(!residual, "output_norm", EMBEDDING);
+        if let Some(width) = shape.dense {
+            self.matrix("dense_2", EMBEDDING, width);
+            self.matrix("dense_3", width, EMBEDDING);
+        }
+        if !architecture.encoder && !shape.tied {
+            self.matrix("output", EMBEDDING, VOCABULARY);
         }
         self.list
     }

@@ -36,7 +36,7 @@ class Model:
     def __init__(self, path):
         self.metadata, self.weights, _ = load(path)
         self.architecture = self.metadata["general.architecture"]
-        self.encoder = self.architecture in ("bert", "nomic-bert")
+        self.bert = self.architecture in ("bert", "nomic-bert")
         self.gemma = self.architecture.startswith("gemma")
         self.layers = self.setting("block_count")
         self.heads = self.setting("attention.head_count")
@@ -50,7 +50,7 @@ class Model:
 
     def norm(self, x, name):
         """RMS norm, or layer norm where the architecture has that."""
-        if self.architecture == "olmo" or self.encoder:
+        if self.architecture == "olmo" or self.bert:
             x = x - x.mean(-1, keepdims=True)
             x = x / np.sqrt((x * x).mean(-1, keepdims=True) + self.setting("attention.layer_norm_epsilon"))
             return x if self.architecture == "olmo" else x * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
@@ -67,7 +67,9 @@ class Model:
         pattern = self.setting("attention.sliding_window_pattern", 0)
         if pattern:
             return bool(pattern[layer])
-        return {"gemma2": layer % 2 == 0, "gemma3": layer % 6 != 5, "phi3": True}[self.architecture]
+        if self.gemma:
+            return layer % 2 == 0 if self.architecture == "gemma2" else layer % 6 != 5
+        return self.architecture == "phi3"
 
     def turns(self, layer, count):
         """The rotation of each position and pair as a complex number; None where there is none."""
@@ -79,7 +81,7 @@ class Model:
         factor = self.setting("rope.scaling.factor", 1.0)
         original = self.setting("rope.scaling.original_context_length", self.setting("context_length"))
         magnitude = self.setting("rope.scaling.attn_factor", 1.0)
-        if self.is_local(layer) and self.architecture in ("gemma3", "olmo2"):
+        if self.is_local(layer) and self.architecture in ("gemma3", "gemma-embedding", "olmo2"):
             base = 10000.0
             scaling = "none"
         pair = np.arange(dimension // 2)
@@ -122,7 +124,7 @@ class Model:
         if self.architecture == "olmo2":
             q, k = self.norm(q, name("attn_q_norm")), self.norm(k, name("attn_k_norm"))
         q, k, v = (part.reshape(count, -1, self.width) for part in (q, k, v))
-        if self.architecture in ("qwen3", "gemma3"):
+        if self.architecture in ("qwen3", "gemma3", "gemma-embedding"):
             q, k = self.norm(q, name("attn_q_norm")), self.norm(k, name("attn_k_norm"))
         turns = self.turns(layer, count)
         q, k = self.rope(q, turns), self.rope(k, turns)
@@ -137,9 +139,13 @@ class Model:
             cap = self.setting("attn_logit_softcapping")
             scores = cap * np.tanh(scores / cap)
         distance = positions[:, None] - positions[None, :]
-        hidden = np.zeros_like(distance, dtype=bool) if self.encoder else distance < 0
-        if self.is_local(layer):
-            hidden |= distance >= self.setting("attention.sliding_window")
+        if self.setting("attention.causal", True):
+            hidden = distance < 0
+            if self.is_local(layer):
+                hidden |= distance >= self.setting("attention.sliding_window")
+        else:
+            around = self.setting("attention.sliding_window") // 2 if self.is_local(layer) else np.inf
+            hidden = np.abs(distance) > around
         scores = np.where(hidden, -np.inf, scores)
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         scores /= scores.sum(-1, keepdims=True)
@@ -158,7 +164,7 @@ class Model:
     def hidden(self, tokens):
         """What the last layer says of each token, normalized."""
         x = self.weights["token_embd.weight"][tokens]
-        if self.encoder:
+        if self.bert:
             x = x + self.weights["token_types.weight"][0]
             if self.architecture == "bert":
                 x = x + self.weights["position_embd.weight"][: len(tokens)]
@@ -167,13 +173,13 @@ class Model:
         scale = self.setting("residual_scale", 1.0)
         for layer in range(self.layers):
             name = lambda part: f"blk.{layer}.{part}"
-            if self.encoder:
+            if self.bert:
                 x = self.norm(x + self.attention(x, layer), name("attn_output_norm"))
                 x = self.norm(x + self.feed_forward(x, layer), name("layer_output_norm"))
             elif self.architecture == "olmo2":
                 x = x + self.norm(self.attention(x, layer), name("post_attention_norm"))
                 x = x + self.norm(self.feed_forward(x, layer), name("post_ffw_norm"))
-            elif self.architecture in ("gemma2", "gemma3"):
+            elif self.architecture in ("gemma2", "gemma3", "gemma-embedding"):
                 h = self.attention(self.norm(x, name("attn_norm")), layer)
                 x = x + self.norm(h, name("post_attention_norm"))
                 h = self.feed_forward(self.norm(x, name("ffn_norm")), layer)
@@ -181,13 +187,16 @@ class Model:
             else:
                 x = x + scale * self.attention(self.norm(x, name("attn_norm")), layer)
                 x = x + scale * self.feed_forward(self.norm(x, name("ffn_norm")), layer)
-        return x if self.encoder else self.norm(x, "output_norm")
+        return x if self.bert else self.norm(x, "output_norm")
 
     def result(self, tokens):
         hidden = self.hidden(tokens)
         pooling = self.setting("pooling_type", 0)
         if pooling:
             vector = {1: hidden.mean(0), 2: hidden[0], 3: hidden[-1]}[pooling]
+            for layer in ("dense_2", "dense_3"):
+                if f"{layer}.weight" in self.weights:
+                    vector = self.linear(vector, layer)
             return vector / np.sqrt((vector * vector).sum())
         head = "output" if "output.weight" in self.weights else "token_embd"
         logits = self.linear(hidden[-1:], head)[0] / self.setting("logit_scale", 1.0)
