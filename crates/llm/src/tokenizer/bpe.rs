@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, HashSet};
 
 use super::data::TokenizerData;
 use super::pretokenizer::Splitter;
+use super::repeats::Repeats;
 use super::scheme::Scheme;
 use super::vocabulary::{Spelling, VISIBLE_SPACE, Vocabulary, byte_character, invalid};
 use crate::LlmError;
@@ -79,48 +80,55 @@ impl BytePairs {
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, tokens: &mut Vec<u32>) {
         let mut word = Word::default();
         match self.spelling {
+            Spelling::ByteLevel if self.merges.results.is_empty() && !self.whole_words => {
+                tokens.extend(text.bytes().filter_map(|byte| vocabulary.by_byte(byte)));
+            }
             Spelling::ByteLevel => {
-                if self.merges.results.is_empty() && !self.whole_words {
-                    tokens.extend(text.bytes().filter_map(|byte| vocabulary.by_byte(byte)));
-                    return;
-                }
+                let mut repeats = Repeats::default();
                 for part in self.splitter.split(text) {
-                    if self.whole_words
-                        && let Some(id) =
-                            vocabulary.by_text(&part.bytes().map(byte_character).collect::<String>())
-                    {
-                        tokens.push(id);
-                        continue;
-                    }
-                    let symbols = part.bytes().filter_map(|byte| vocabulary.by_byte(byte));
-                    word.merge(&self.merges, symbols);
-                    tokens.extend_from_slice(&word.symbols);
+                    repeats.append(part, tokens, |tokens| self.bytes(vocabulary, part, &mut word, tokens));
                 }
             }
             Spelling::SentencePiece => {
                 let text = text.replace(' ', VISIBLE_SPACE.encode_utf8(&mut [0; 4]));
                 for part in self.splitter.split(&text) {
-                    let whole = self.whole_words || (self.whole_lines && part.starts_with('\n'));
-                    if let Some(id) = vocabulary.by_text(part).filter(|_| whole) {
-                        tokens.push(id);
-                        continue;
-                    }
-                    let symbol = |character: char| {
-                        let id = vocabulary.by_text(character.encode_utf8(&mut [0; 4]));
-                        id.unwrap_or(CHARACTER | u32::from(character))
-                    };
-                    word.merge(&self.merges, part.chars().map(symbol));
-                    for &symbol in &word.symbols {
-                        match char::from_u32(symbol ^ CHARACTER) {
-                            Some(character) if symbol & CHARACTER != 0 => {
-                                let mut utf8 = [0; 4];
-                                let bytes = character.encode_utf8(&mut utf8).bytes();
-                                tokens.extend(bytes.filter_map(|byte| vocabulary.by_byte(byte)));
-                            }
-                            _ => tokens.push(symbol),
-                        }
-                    }
+                    self.characters(vocabulary, part, &mut word, tokens);
                 }
+            }
+        }
+    }
+
+    /// Appends the tokens that the bytes of `part` merge into.
+    fn bytes(&self, vocabulary: &Vocabulary, part: &str, word: &mut Word, tokens: &mut Vec<u32>) {
+        let whole = || vocabulary.by_text(&part.bytes().map(byte_character).collect::<String>());
+        if let Some(id) = self.whole_words.then(whole).flatten() {
+            tokens.push(id);
+            return;
+        }
+        word.merge(&self.merges, part.bytes().filter_map(|byte| vocabulary.by_byte(byte)));
+        tokens.extend_from_slice(&word.symbols);
+    }
+
+    /// Appends the tokens that the characters of `part` merge into; characters without a token become bytes.
+    fn characters(&self, vocabulary: &Vocabulary, part: &str, word: &mut Word, tokens: &mut Vec<u32>) {
+        let whole = self.whole_words || (self.whole_lines && part.starts_with('\n'));
+        if let Some(id) = vocabulary.by_text(part).filter(|_| whole) {
+            tokens.push(id);
+            return;
+        }
+        let symbol = |character: char| {
+            let id = vocabulary.by_text(character.encode_utf8(&mut [0; 4]));
+            id.unwrap_or(CHARACTER | u32::from(character))
+        };
+        word.merge(&self.merges, part.chars().map(symbol));
+        for &symbol in &word.symbols {
+            match char::from_u32(symbol ^ CHARACTER) {
+                Some(character) if symbol & CHARACTER != 0 => {
+                    let mut utf8 = [0; 4];
+                    let bytes = character.encode_utf8(&mut utf8).bytes();
+                    tokens.extend(bytes.filter_map(|byte| vocabulary.by_byte(byte)));
+                }
+                _ => tokens.push(symbol),
             }
         }
     }

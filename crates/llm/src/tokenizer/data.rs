@@ -82,6 +82,11 @@ impl<'a> TokenizerData<'a> {
         let flag = |name: &str| gguf.get_bool(&format!("tokenizer.ggml.{name}"));
         // Old files have the name before the comma.
         let id_of = |old: &str, new: &str| id(new).and_then(|id_new| Ok(id_new.or(id(old)?)));
+        // Some files have whole numbers.
+        let scores = gguf.get_f32s("tokenizer.ggml.scores").or_else(|error| {
+            let whole = gguf.get_i32s("tokenizer.ggml.scores").map_err(|_| error)?;
+            Ok::<_, LlmError>(whole.map(|scores| scores.into_iter().map(|score| score as f32).collect()))
+        })?;
         let charsmap = gguf.get_i32s("tokenizer.ggml.precompiled_charsmap")?;
         Ok(Self {
             model: gguf.string("tokenizer.ggml.model")?,
@@ -90,7 +95,7 @@ impl<'a> TokenizerData<'a> {
             name: gguf.get_string("general.name")?,
             tokens: gguf.strings("tokenizer.ggml.tokens")?,
             types: gguf.get_i32s("tokenizer.ggml.token_type")?,
-            scores: gguf.get_f32s("tokenizer.ggml.scores")?,
+            scores,
             merges: gguf.get_strings("tokenizer.ggml.merges")?.unwrap_or_default(),
             begin: id_of("cls", "bos")?,
             end: id("eos")?,

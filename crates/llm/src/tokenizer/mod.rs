@@ -20,6 +20,7 @@ mod charsmap;
 mod data;
 mod pretokenizer;
 mod prompt;
+mod repeats;
 mod roles;
 mod scheme;
 mod special;
@@ -95,6 +96,59 @@ enum Model {
     WordPieces,
 }
 
+impl Model {
+    /// The model that `tokenizer.ggml.model` and `tokenizer.ggml.pre` name.
+    fn named(name: &str, pre: Option<&str>) -> Result<Self, LlmError> {
+        Ok(match name {
+            "gpt2" => Self::BytePairs(Scheme::named(pre).ok_or_else(|| LlmError::Tokenizer {
+                message: format!(
+                    "the pre-tokenizer `{}` (tokenizer.ggml.pre) is not supported; known are those of published models, \
+                     such as gpt-2, llama-bpe, qwen2, tekken and gpt-4o",
+                    pre.unwrap_or_default()
+                ),
+            })?),
+            "gemma4" => Self::BytePairs(Scheme::GEMMA4),
+            "llama" => Self::SentencePieces,
+            "t5" => Self::Unigram,
+            "bert" => Self::WordPieces,
+            other => {
+                return Err(LlmError::Tokenizer {
+                    message: format!(
+                        "the tokenizer `{other}` (tokenizer.ggml.model) is not supported; supported are gpt2 (byte-level \
+                         BPE), llama and gemma4 (SentencePiece BPE), t5 (SentencePiece Unigram) and bert (WordPiece)"
+                    ),
+                });
+            }
+        })
+    }
+
+    /// Gives the special tokens the numbers that such models give them unless they say otherwise.
+    fn number(&self, data: &mut TokenizerData<'_>) {
+        let count = data.tokens.len();
+        let usually =
+            |id: &mut Option<u32>, usual: u32| *id = id.or(((usual as usize) < count).then_some(usual));
+        match self {
+            Self::BytePairs(_) => {}
+            Self::SentencePieces => {
+                usually(&mut data.unknown, 0);
+                usually(&mut data.begin, 1);
+                usually(&mut data.end, 2);
+            }
+            Self::Unigram => {
+                usually(&mut data.padding, 0);
+                usually(&mut data.end, 1);
+                usually(&mut data.unknown, 2);
+            }
+            Self::WordPieces => {
+                usually(&mut data.padding, 0);
+                usually(&mut data.unknown, 100);
+                usually(&mut data.begin, 101);
+                usually(&mut data.separator, 102);
+            }
+        }
+    }
+}
+
 impl Tokenizer {
     /// The tokenizer of a model file.
     ///
@@ -110,31 +164,9 @@ impl Tokenizer {
     /// [`LlmError::Tokenizer`] as for [`Tokenizer::from_gguf`].
     pub fn new(data: &TokenizerData<'_>) -> Result<Self, LlmError> {
         let mut data = Cow::Borrowed(data);
-        let model = model(data.model, data.pre)?;
-        let count = data.tokens.len();
-        // What these models number their tokens unless they say otherwise.
-        let usually = |id: Option<u32>, usual: u32| id.or(((usual as usize) < count).then_some(usual));
-        match &model {
-            Model::BytePairs(_) => {}
-            Model::SentencePieces => {
-                let data = data.to_mut();
-                data.unknown = usually(data.unknown, 0);
-                data.begin = usually(data.begin, 1);
-                data.end = usually(data.end, 2);
-            }
-            Model::Unigram => {
-                let data = data.to_mut();
-                data.padding = usually(data.padding, 0);
-                data.end = usually(data.end, 1);
-                data.unknown = usually(data.unknown, 2);
-            }
-            Model::WordPieces => {
-                let data = data.to_mut();
-                data.padding = usually(data.padding, 0);
-                data.unknown = usually(data.unknown, 100);
-                data.begin = usually(data.begin, 101);
-                data.separator = usually(data.separator, 102);
-            }
+        let model = Model::named(data.model, data.pre)?;
+        if !matches!(model, Model::BytePairs(_)) {
+            model.number(data.to_mut());
         }
         let spelling = match &model {
             Model::BytePairs(scheme) if !scheme.sentence_piece => Spelling::ByteLevel,
@@ -196,10 +228,10 @@ impl Tokenizer {
 
     /// `tokens` with the beginning and the end that the model file asks for, where they are not there already.
     pub fn with_begin_and_end(&self, mut tokens: Vec<u32>) -> Vec<u32> {
-        if let Some(begin) = self.added_begin.filter(|begin| tokens.first() != Some(begin)) {
-            tokens.insert(0, begin);
-        }
-        tokens.extend(self.added_end.filter(|end| tokens.last() != Some(end)));
+        let begin = self.added_begin.filter(|begin| tokens.first() != Some(begin));
+        let end = self.added_end.filter(|end| tokens.last() != Some(end));
+        tokens.splice(0..0, begin);
+        tokens.extend(end);
         tokens
     }
 
@@ -314,29 +346,4 @@ impl Tokenizer {
     pub fn fill_in_middle(&self) -> FillInMiddle {
         self.vocabulary.roles.fill_in_middle
     }
-}
-
-/// The model that `tokenizer.ggml.model` and `tokenizer.ggml.pre` name.
-fn model(name: &str, pre: Option<&str>) -> Result<Model, LlmError> {
-    Ok(match name {
-        "gpt2" => Model::BytePairs(Scheme::named(pre).ok_or_else(|| LlmError::Tokenizer {
-            message: format!(
-                "the pre-tokenizer `{}` (tokenizer.ggml.pre) is not supported; known are those of published models, \
-                 such as gpt-2, llama-bpe, qwen2, tekken and gpt-4o",
-                pre.unwrap_or_default()
-            ),
-        })?),
-        "gemma4" => Model::BytePairs(Scheme::GEMMA4),
-        "llama" => Model::SentencePieces,
-        "t5" => Model::Unigram,
-        "bert" => Model::WordPieces,
-        other => {
-            return Err(LlmError::Tokenizer {
-                message: format!(
-                    "the tokenizer `{other}` (tokenizer.ggml.model) is not supported; supported are gpt2 (byte-level \
-                     BPE), llama and gemma4 (SentencePiece BPE), t5 (SentencePiece Unigram) and bert (WordPiece)"
-                ),
-            });
-        }
-    })
 }

@@ -112,7 +112,8 @@ impl Roles {
             fill_in_middle,
             ends: Vec::new(),
         };
-        let padding = checked("padding", data.padding)?;
+        // Some files name one more token than there are, which does no harm.
+        let padding = data.padding.filter(|&id| (id as usize) < count);
         let named = [roles.end, checked("eot", data.end_of_turn)?, checked("eom", data.end_of_message)?];
         let holes = [fill_in_middle.padding, fill_in_middle.repository, fill_in_middle.separator];
         roles.ends = named.into_iter().chain(holes).flatten().collect();

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::data::TokenizerData;
+use super::repeats::Repeats;
 use super::vocabulary::{VISIBLE_SPACE, Vocabulary};
 use crate::LlmError;
 
@@ -15,6 +16,9 @@ pub(super) struct SentencePieces {
     scores: Vec<f32>,
     /// Whether text after a control token, or at the beginning, gets a space before it.
     pub(super) add_space_prefix: bool,
+    /// Whether no token holds a space after anything else: then words that begin with spaces do not merge with what is
+    /// before them, and each can be encoded by itself.
+    words: bool,
 }
 
 /// A pair of neighbours whose text is a token. The greatest is merged first.
@@ -56,7 +60,9 @@ impl Eq for Pair {}
 impl SentencePieces {
     pub(super) fn new(data: &TokenizerData<'_>, vocabulary: &Vocabulary) -> Result<Self, LlmError> {
         let scores = vocabulary.scores(data)?;
-        Ok(Self { scores, add_space_prefix: data.add_space_prefix.unwrap_or(true) })
+        let crosses = |text: &str| begins_of_words(text).next().is_some();
+        let words = !data.tokens.iter().any(|text| vocabulary.by_text(text).is_some() && crosses(text));
+        Ok(Self { scores, add_space_prefix: data.add_space_prefix.unwrap_or(true), words })
     }
 
     /// Appends the tokens of `text`; `prefix` says whether it gets a space before it.
@@ -68,11 +74,23 @@ impl SentencePieces {
         visible
             .extend(text.chars().map(|character| if character == ' ' { VISIBLE_SPACE } else { character }));
 
+        let mut repeats = Repeats::default();
+        let mut rest = 0;
+        let begins = begins_of_words(&visible).filter(|_| self.words);
+        for end in begins.chain([visible.len()]) {
+            let word = &visible[rest..end];
+            repeats.append(word, tokens, |tokens| self.encode_word(vocabulary, word, tokens));
+            rest = end;
+        }
+    }
+
+    /// Appends the tokens of `word`, in which every space is visible.
+    fn encode_word(&self, vocabulary: &Vocabulary, word: &str, tokens: &mut Vec<u32>) {
         // `ends[start]` is where the part that begins at byte `start` ends; 0 where no part begins.
-        let mut ends = vec![0usize; visible.len()];
-        let mut starts_before = vec![usize::MAX; visible.len()];
+        let mut ends = vec![0usize; word.len()];
+        let mut starts_before = vec![usize::MAX; word.len()];
         let mut last = usize::MAX;
-        for (start, character) in visible.char_indices() {
+        for (start, character) in word.char_indices() {
             ends[start] = start + character.len_utf8();
             starts_before[start] = last;
             last = start;
@@ -84,10 +102,10 @@ impl SentencePieces {
             if end - left > vocabulary.longest_text {
                 return None;
             }
-            let id = vocabulary.by_text(&visible[left..end])?;
+            let id = vocabulary.by_text(&word[left..end])?;
             Some(Pair { score: self.scores[id as usize], left, right, end })
         };
-        queue.extend(visible.char_indices().filter_map(|(start, _)| pair(&ends, start)));
+        queue.extend(word.char_indices().filter_map(|(start, _)| pair(&ends, start)));
         while let Some(Pair { left, right, end, .. }) = queue.pop() {
             if ends[left] != right || ends[right] != end {
                 continue;
@@ -104,7 +122,7 @@ impl SentencePieces {
         }
         let mut start = 0;
         while let Some(&end) = ends.get(start) {
-            let part = &visible[start..end];
+            let part = &word[start..end];
             match vocabulary.by_text(part) {
                 Some(id) => tokens.push(id),
                 None => tokens.extend(part.bytes().filter_map(|byte| vocabulary.by_byte(byte))),
@@ -112,4 +130,12 @@ impl SentencePieces {
             start = end;
         }
     }
+}
+
+/// Where a visible space comes after anything else.
+fn begins_of_words(text: &str) -> impl Iterator<Item = usize> {
+    let space = |text: &str| text.ends_with(VISIBLE_SPACE);
+    text.match_indices(VISIBLE_SPACE)
+        .map(|(start, _)| start)
+        .filter(move |&start| start > 0 && !space(&text[..start]))
 }

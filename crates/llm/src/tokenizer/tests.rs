@@ -162,6 +162,110 @@ fn long_input_is_not_quadratic() {
     assert_eq!(spm.encode(&"a".repeat(1 << 20), Special::Text).len(), 1 << 18);
 }
 
+/// Metadata of a vocabulary with these tokens and types, unknown and end first.
+fn small<'a>(model: &'a str, tokens: &[&'a str], types: &[i32], scores: &[f32]) -> TokenizerData<'a> {
+    TokenizerData {
+        model,
+        tokens: [&["<unk>", "</s>"], tokens].concat(),
+        types: Some([&[2, 3], types].concat()),
+        scores: Some([&[0.0, 0.0], scores].concat()),
+        unknown: Some(0),
+        end: Some(1),
+        ..TokenizerData::default()
+    }
+}
+
+#[test]
+fn long_input_of_other_models_is_not_quadratic() {
+    let text = "a".repeat(1 << 20);
+    let data = small("t5", &["a", "aa", "aaaa"], &[1; 3], &[-3.0, -2.0, -1.0]);
+    assert_eq!(Tokenizer::new(&data).unwrap().encode(&text, Special::Text).len(), 1 << 18);
+    let data = small("bert", &["\u{2581}a", "aaaa", "a"], &[1; 3], &[0.0; 3]);
+    assert_eq!(Tokenizer::new(&data).unwrap().encode(&text, Special::Text).len(), (1 << 18) + 3);
+    let mut data = small("gemma4", &["a", "aa", "aaaa"], &[1; 3], &[0.0; 3]);
+    data.merges = vec!["a a", "aa aa"];
+    assert_eq!(Tokenizer::new(&data).unwrap().encode(&text, Special::Text).len(), 1 << 18);
+}
+
+#[test]
+fn unigram_takes_the_best_sum_and_joins_what_is_unknown() {
+    let mut data =
+        small("t5", &["\u{2581}", "a", "b", "ab", "\u{2581}a"], &[1; 5], &[-2.0, -1.0, -1.0, -2.5, -2.0]);
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    assert_eq!(tokenizer.encode("ab", Special::Text), [3, 4]);
+    assert_eq!(tokenizer.encode("a xyz b", Special::Text), [3, 2, 0, 2, 4]);
+    assert_eq!(tokenizer.with_begin_and_end(vec![3]), [3, 1]);
+    data.add_space_prefix = Some(true);
+    data.remove_extra_whitespaces = Some(true);
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    assert_eq!(tokenizer.encode("  a   b  ", Special::Text), [6, 2, 4]);
+    assert_eq!(tokenizer.decode(&[6, 2, 4]), b" a b");
+}
+
+#[test]
+fn wordpiece_takes_the_longest_or_the_whole_word_is_unknown() {
+    let tokens = ["[CLS]", "[SEP]", "\u{2581}ete", "\u{2581}e", "te", "s", "\u{2581}!", "\u{2581}你"];
+    let data = TokenizerData {
+        begin: Some(2),
+        separator: Some(3),
+        ..small("bert", &tokens, &[3, 3, 1, 1, 1, 1, 1, 1], &[0.0; 8])
+    };
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    assert_eq!(tokenizer.encode("Étés!", Special::Text), [4, 7, 8]);
+    assert_eq!(tokenizer.encode("ete etex 你ete", Special::Text), [4, 0, 9, 4]);
+    assert_eq!(tokenizer.with_begin_and_end(tokenizer.encode("", Special::Text)), [2, 3]);
+    let data = TokenizerData { lowercase: Some(false), ..data };
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    assert_eq!(tokenizer.encode("été ete", Special::Text), [0, 4]);
+    let data = TokenizerData { unknown: None, ..data };
+    assert!(Tokenizer::new(&data).unwrap_err().to_string().contains("unknown_token_id"));
+}
+
+#[test]
+fn merges_that_make_a_control_token_are_left_out() {
+    let texts: Vec<String> = texts().into_iter().chain(["<s>".into(), "<s".into()]).collect();
+    let mut data = data(&texts);
+    data.types.as_mut().unwrap().extend([3, 1]);
+    data.merges = vec!["< s", "<s >"];
+    data.pre = Some("superbpe");
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    let control = texts.len() as u32 - 2;
+    assert_eq!(tokenizer.encode("<s>", Special::Text), [control + 1, u32::from(b'>')]);
+    assert_eq!(tokenizer.encode("<s>", Special::Parse), [control]);
+}
+
+#[test]
+fn the_beginning_and_the_end_are_never_doubled() {
+    let texts = texts();
+    let data = TokenizerData { add_begin: Some(true), add_end: Some(true), ..data(&texts) };
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    for text in ["<|begin|>a<|end|>", "a<|end|>", "<|begin|>a", "a"] {
+        let tokens = tokenizer.encode(text, Special::Parse);
+        assert_eq!(tokenizer.with_begin_and_end(tokens), [256, u32::from(b'a'), END]);
+    }
+    assert_eq!(tokenizer.with_begin_and_end(Vec::new()), [256, END]);
+}
+
+#[test]
+fn tokens_take_white_space_from_beside_them_in_the_models_that_do_so() {
+    let phi =
+        TokenizerData { name: Some("Phi-3-mini"), ..small("llama", &["a", "<|user|>"], &[1, 3], &[0.0; 2]) };
+    let tokenizer = Tokenizer::new(&TokenizerData { add_space_prefix: Some(false), ..phi }).unwrap();
+    assert_eq!(tokenizer.encode("a<|user|> \n a", Special::Parse), [2, 3, 2]);
+    let mask = small("t5", &["a", "<mask>", "\u{2581}"], &[1, 3, 1], &[0.0; 3]);
+    let tokenizer = Tokenizer::new(&TokenizerData { architecture: Some("jina-bert-v3"), ..mask }).unwrap();
+    assert_eq!(tokenizer.encode("a <mask> a", Special::Parse), [2, 3, 4, 2]);
+}
+
+#[test]
+fn sentencepiece_tokens_may_cross_words() {
+    let data = TokenizerData {
+        add_space_prefix: Some(false),
+        ..small("llama", &["a", "\u{2581}", "\u{2581}a", "a\u{2581}"], &[1; 4], &[0.0, 0.0, -2.0, -1.0])
+    };
+    assert_eq!(Tokenizer::new(&data).unwrap().encode("a a", Special::Text), [5, 2]);
+}
+
 #[test]
 fn sentencepiece_puts_a_space_first_and_falls_back_to_bytes() {
     let bytes: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
@@ -216,14 +320,16 @@ proptest! {
 
     #[test]
     fn arbitrary_metadata_does_not_panic(
-        model in prop_oneof![Just("gpt2"), Just("llama")],
-        pre in prop_oneof![Just(None), Just(Some("llama-bpe")), Just(Some("qwen2"))],
+        model in prop_oneof![Just("gpt2"), Just("llama"), Just("gemma4"), Just("t5"), Just("bert")],
+        pre in prop_oneof![Just(None), Just(Some("superbpe")), Just(Some("sarvam-moe"))],
         tokens in proptest::collection::vec("[ab]{0,3}|<0x[0-9A-F]{1,3}>|<\\|end\\|>|\\PC{0,2}|\u{2581}", 0..40),
         types in proptest::option::of(proptest::collection::vec(-1i32..8, 0..40)),
         scores in proptest::option::of(proptest::collection::vec(any::<f32>(), 0..40)),
         merges in proptest::collection::vec("[ab]{1,2} [ab]{1,2}|\\PC{0,3}", 0..5),
         ids in proptest::collection::vec(proptest::option::of(0u32..50), 6),
-        flags in proptest::collection::vec(proptest::option::of(any::<bool>()), 3),
+        flags in proptest::collection::vec(proptest::option::of(any::<bool>()), 6),
+        name in prop_oneof![Just(None), Just(Some("phi3")), Just(Some("modern-bert"))],
+        charsmap in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
         text in "[ab <|>end]{0,20}|\\PC{0,10}",
         fit in any::<bool>(),
     ) {
@@ -237,6 +343,8 @@ proptest! {
             merges: merges.iter().map(String::as_str).collect(),
             begin: ids[0], end: ids[1], end_of_turn: ids[2], end_of_message: ids[3], unknown: ids[4], padding: ids[5],
             add_begin: flags[0], add_end: flags[1], add_space_prefix: flags[2],
+            remove_extra_whitespaces: flags[3], lowercase: flags[4], strip_accents: flags[5],
+            name, charsmap,
             ..TokenizerData::default()
         };
         if let Ok(tokenizer) = Tokenizer::new(&data) {
