@@ -3,6 +3,7 @@
 //! The same preset always gives the same bytes: weights come from one seeded stream, in the file's order.
 
 mod tiny;
+mod tokenizers;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -107,7 +108,7 @@ impl Preset {
         }
     }
 
-    /// Metadata and tensors of its file, and how many tokens its tokenizer has.
+    /// What is in its file.
     fn contents(self) -> Contents {
         let tiny = |architecture, weights| Shape {
             architecture,
@@ -176,7 +177,11 @@ impl Preset {
             Self::TinyBitNet(kind) => tiny("bitnet-b1.58", kind),
             Self::TinyBitNetSilu(kind) => tiny("bitnet", kind),
         };
-        Contents { metadata: shape.metadata(), tensors: shape.tensors(), vocabulary: shape.vocabulary }
+        Contents {
+            metadata: shape.metadata(),
+            tensors: shape.tensors(),
+            tokenizer: tokenizers::bytes(shape.vocabulary),
+        }
     }
 }
 
@@ -206,11 +211,11 @@ impl FromStr for Preset {
     }
 }
 
-/// What is in a file besides its name and its tokenizer.
+/// What is in a file besides its name.
 struct Contents {
     metadata: Vec<(String, MetadataValue)>,
     tensors: Vec<TensorSpecification>,
-    vocabulary: u32,
+    tokenizer: Vec<(String, MetadataValue)>,
 }
 
 struct Shape {
@@ -303,48 +308,6 @@ impl Shape {
     }
 }
 
-/// A byte-level tokenizer without merges: 256 byte tokens, two control tokens, unused ones up to the vocabulary.
-fn tokenizer(vocabulary: u32) -> Vec<(String, MetadataValue)> {
-    const NORMAL: i32 = 1;
-    const CONTROL: i32 = 3;
-    const UNUSED: i32 = 5;
-    let mut tokens: Vec<String> = byte_tokens();
-    let mut types = vec![NORMAL; tokens.len()];
-    tokens.extend(["<|begin|>".to_owned(), "<|end|>".to_owned()]);
-    types.extend([CONTROL; 2]);
-    for number in tokens.len()..vocabulary as usize {
-        tokens.push(format!("<|unused_{number}|>"));
-        types.push(UNUSED);
-    }
-    let template =
-        "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}";
-    [
-        ("model", MetadataValue::String("gpt2".into())),
-        ("pre", MetadataValue::String("default".into())),
-        ("tokens", MetadataValue::Strings(tokens)),
-        ("token_type", MetadataValue::I32s(types)),
-        ("merges", MetadataValue::Strings(Vec::new())),
-        ("bos_token_id", MetadataValue::U32(256)),
-        ("eos_token_id", MetadataValue::U32(257)),
-    ]
-    .map(|(suffix, value)| (format!("tokenizer.ggml.{suffix}"), value))
-    .into_iter()
-    .chain([("tokenizer.chat_template".to_owned(), MetadataValue::String(template.into()))])
-    .collect()
-}
-
-/// The 256 bytes in GPT-2's printable spelling.
-fn byte_tokens() -> Vec<String> {
-    let mut next = 256;
-    let spell = |byte: u32| {
-        let printable = matches!(byte, 33..=126 | 161..=172 | 174..=255);
-        let code = if printable { byte } else { next };
-        next += u32::from(!printable);
-        char::from_u32(code).unwrap_or(' ').to_string()
-    };
-    (0..256).map(spell).collect()
-}
-
 /// SplitMix64.
 struct Random(u64);
 
@@ -388,10 +351,10 @@ fn fill(name: &str, kind: TensorType, random: &mut Random, row: &mut [f32]) {
 
 /// Writes the model of `preset` to `output`.
 pub fn write_to(output: impl Write, preset: Preset) -> std::io::Result<()> {
-    let Contents { mut metadata, tensors, vocabulary } = preset.contents();
+    let Contents { mut metadata, tensors, tokenizer } = preset.contents();
     let name = MetadataValue::String(format!("random {}", preset.name()));
     metadata.insert(1, ("general.name".to_owned(), name));
-    metadata.extend(tokenizer(vocabulary));
+    metadata.extend(tokenizer);
     let mut writer = GgufWriter::new(output, &metadata, tensors)?;
     let mut random = Random(SEED);
     while let Some(tensor) = writer.next_tensor().cloned() {

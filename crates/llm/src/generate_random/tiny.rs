@@ -1,7 +1,7 @@
 //! Tiny models of every architecture but Llama and BitNet: a few narrow layers whose windows, contexts and bounds are so
 //! small that a short prompt reaches beyond them.
 
-use super::Contents;
+use super::{Contents, tokenizers};
 use crate::architecture::{Architecture, FeedForward, NormKind, NormPlacement, Positions, QueryKeyNorm};
 use crate::gguf::{MetadataValue, TensorSpecification, TensorType};
 
@@ -247,7 +247,11 @@ impl Tiny {
 
     /// What is in its file, with matrices of type `kind`.
     pub(super) fn contents(self, kind: TensorType) -> Contents {
-        Contents { metadata: self.metadata(), tensors: self.tensors(kind), vocabulary: VOCABULARY }
+        let tokenizer = match self {
+            Self::Bert | Self::NomicBert => tokenizers::word_pieces(VOCABULARY),
+            _ => tokenizers::bytes(VOCABULARY),
+        };
+        Contents { metadata: self.metadata(), tensors: self.tensors(kind), tokenizer }
     }
 
     fn metadata(self) -> Vec<(String, MetadataValue)> {
