@@ -50,7 +50,7 @@ pub fn fingerprint(model: &Model) -> Result<Fingerprint, LlmError> {
 }
 
 /// The token with the largest logit, of equals the one with the lowest number.
-fn most_probable(logits: &[f32]) -> u32 {
+pub(crate) fn most_probable(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (token, logit) in logits.iter().enumerate() {
         if *logit > logits[best] {

@@ -51,7 +51,7 @@ pub use architecture::{
     Activation, Architecture, FeedForward, LocalRope, NormKind, NormPlacement, Positions, QueryKeyNorm,
     RopeStyle, WindowRule,
 };
-pub use cache::{KvCache, KvType};
+pub use cache::{KvCache, KvType, PrefixStatistics};
 pub use config::{Config, PositionScale, RopeConfig, RopeScaling};
 pub use embedder::{Embedder, Pooling};
 pub use error::LlmError;
@@ -59,7 +59,7 @@ pub use fingerprint::{Fingerprint, fingerprint};
 pub use formats::{encode_i2s_trailer, encode_row};
 pub use guard::{GuardConfig, MAXIMUM_FACTS_BYTES, Scorer};
 pub use kernels::Kernels;
-pub use loaded::LoadedModel;
+pub use loaded::{CacheOptions, LoadedModel};
 pub use model::{Logits, Model, Sequence};
-pub use session::{Generation, Progress, Session, TokenEvent};
+pub use session::{Draft, DraftStatistics, Generation, Progress, Session, TokenEvent};
 pub use threads::ThreadPool;

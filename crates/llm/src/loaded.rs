@@ -1,19 +1,36 @@
 //! A model with everything that turns messages into messages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glasshouse_protocol::ModelDescription;
 
+use crate::cache::PrefixTree;
 use crate::constraint::ConstraintFactory;
 use crate::gguf::Gguf;
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
-use crate::{LlmError, Model};
+use crate::{KvCache, KvType, LlmError, Model, PrefixStatistics};
 
 /// The metadata key by which a model file says which version of the agent protocol the model was trained on.
 const AGENT_PROTOCOL: &str = "glasshouse.agent_protocol";
 /// The version that this program speaks.
 const AGENT_PROTOCOL_VERSION: u32 = 1;
+
+/// How the sessions of a model keep what they have evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheOptions {
+    /// As what keys and values are kept.
+    pub kv_type: KvType,
+    /// Memory for beginnings of conversations that others may share, in bytes; 0 keeps none.
+    pub prefix_bytes: usize,
+}
+
+impl Default for CacheOptions {
+    /// Half precision, and 64 MiB of beginnings: the system prompts and tools of a few agents.
+    fn default() -> Self {
+        Self { kv_type: KvType::F16, prefix_bytes: 64 << 20 }
+    }
+}
 
 /// A model, its tokenizer, its chat template and its constraints: all that sessions share.
 #[derive(Debug)]
@@ -23,6 +40,8 @@ pub struct LoadedModel {
     pub(crate) template: ChatTemplate,
     pub(crate) constraints: ConstraintFactory,
     description: ModelDescription,
+    kv_type: KvType,
+    prefixes: Mutex<PrefixTree>,
 }
 
 impl LoadedModel {
@@ -31,6 +50,14 @@ impl LoadedModel {
     /// # Errors
     /// [`LlmError`] when a part of the file is missing, damaged or not supported.
     pub fn load(gguf: Arc<Gguf>, threads: usize) -> Result<Self, LlmError> {
+        Self::load_with(gguf, threads, CacheOptions::default())
+    }
+
+    /// The same, with a choice of how sessions keep what they have evaluated.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load), and [`LlmError::Unsupported`] when the model's keys and values cannot be kept so.
+    pub fn load_with(gguf: Arc<Gguf>, threads: usize, cache: CacheOptions) -> Result<Self, LlmError> {
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let template = ChatTemplate::new(gguf.get_string("tokenizer.chat_template")?, &tokenizer)?;
         let architecture = gguf.string("general.architecture")?.to_string();
@@ -43,18 +70,52 @@ impl LoadedModel {
             )));
         }
         tokenizer.check_vocabulary(model.config().vocabulary_size)?;
+        let CacheOptions { kv_type, prefix_bytes } = cache;
+        model.new_cache_of(kv_type, 0)?;
         let description = ModelDescription {
             name,
             architecture,
             context_length: u32::try_from(model.config().context_length).unwrap_or(u32::MAX),
             knows_agent_protocol,
         };
-        Ok(Self { model, tokenizer, template, constraints: ConstraintFactory::default(), description })
+        Ok(Self {
+            model,
+            tokenizer,
+            template,
+            constraints: ConstraintFactory::default(),
+            description,
+            kv_type,
+            prefixes: Mutex::new(PrefixTree::new(prefix_bytes)),
+        })
     }
 
     /// What the model is.
     pub fn description(&self) -> &ModelDescription {
         &self.description
+    }
+
+    /// As what its sessions keep keys and values.
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
+    /// What the beginnings that its sessions share take, and what they were worth.
+    pub fn prefix_statistics(&self) -> PrefixStatistics {
+        self.prefixes().statistics()
+    }
+
+    /// Forgets all beginnings that its sessions could share.
+    pub fn forget_prefixes(&self) {
+        self.prefixes().clear();
+    }
+
+    /// An empty cache for a session.
+    pub(crate) fn new_cache(&self) -> KvCache {
+        KvCache::new(self.model.kv_shape(self.kv_type), self.model.config().context_length)
+    }
+
+    pub(crate) fn prefixes(&self) -> MutexGuard<'_, PrefixTree> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The network.

@@ -120,7 +120,7 @@ impl Model {
         Ok(KvCache::new(shape, capacity.min(self.config.context_length)))
     }
 
-    fn kv_shape(&self, kind: KvType) -> KvShape {
+    pub(crate) fn kv_shape(&self, kind: KvType) -> KvShape {
         let Config { block_count: layers, head_count_kv: heads, head_length, .. } = self.config;
         KvShape { layers, heads, head_length, kind }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`Session`]: its tokens and what the model computed for them.
 //! - [`Generation`]: the next message of it, in the making; it can be advanced in small pieces and cancelled.
+//! - [`Draft`]: guesses of what comes next, which save evaluations.
 //! - [`TokenEvent`]: one generated token, as it happens.
 //!
 //! A request carries the whole conversation. What the session already holds of it is not evaluated again: if the
@@ -13,6 +14,7 @@
 //! every mark is a place in both where a request or its answer ended.
 
 mod answer;
+mod draft;
 mod evaluation;
 mod generation;
 
@@ -28,6 +30,7 @@ use crate::template::Conversation;
 use crate::tokenizer::{Before, Segment};
 use crate::{KvCache, LlmError};
 use answer::{Outcome, Recipe};
+pub use draft::{Draft, DraftStatistics};
 pub(crate) use evaluation::Evaluation;
 pub use generation::{Generation, Progress};
 
@@ -95,7 +98,7 @@ struct Prompt {
 impl Session {
     /// An empty session.
     pub fn new(model: Arc<LoadedModel>) -> Self {
-        let cache = model.model.new_cache(model.model.config().context_length);
+        let cache = model.new_cache();
         Self { model, cache, tokens: Vec::new(), segments: Vec::new(), marks: Vec::new(), course: 0 }
     }
 
@@ -172,12 +175,16 @@ impl Session {
         if prompt.tokens.len() > context_length {
             return Err(LlmError::ContextOverflow { prompt_tokens: prompt.tokens.len(), context_length });
         }
-        let generation = Generation::new(self, &prompt, request, recipe)?;
+        let mut generation = Generation::new(self, &prompt, request, recipe)?;
         self.cache.truncate(prompt.cached);
         self.segments = prompt.segments;
         self.tokens = prompt.tokens;
         self.marks.truncate(prompt.marks);
         self.mark();
+        // The last token is always evaluated: its logits choose the next.
+        let known = self.tokens.len().saturating_sub(1);
+        model.prefixes().continue_cache(&self.tokens[..known], &mut self.cache);
+        generation.known = self.cache.len();
         Ok(generation)
     }
 
@@ -245,6 +252,7 @@ impl Session {
             self.segments.push(Segment::Control(last));
         }
         self.mark();
+        self.model.prefixes().insert(&self.tokens, &self.cache);
     }
 }
 

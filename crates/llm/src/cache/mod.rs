@@ -3,9 +3,11 @@
 //! - [`KvCache`]: keys and values of one sequence, in pages. A clone shares the pages; whoever writes into a shared page
 //!   gets a copy of it first.
 //! - [`KvType`]: as what they are kept.
+//! - `prefix`: beginnings of sequences that others may share.
 //! - `page`: how a page is laid out, and attention over it.
 
 mod page;
+mod prefix;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use crate::Kernels;
 pub use page::KvType;
 use page::Page;
 pub(crate) use page::{KvShape, PAGE_TOKENS, Queries};
+pub use prefix::PrefixStatistics;
+pub(crate) use prefix::PrefixTree;
 
 /// Keys and values of a sequence. Grows with the sequence, a page at a time.
 #[derive(Clone)]
@@ -71,6 +75,21 @@ impl KvCache {
             self.length = length;
             self.pages.truncate(length.div_ceil(PAGE_TOKENS));
         }
+    }
+
+    /// Holds the first `length` tokens of another sequence from now on, of which it held fewer; `pages` are theirs.
+    pub(crate) fn continue_with(&mut self, pages: Vec<Arc<Page>>, length: usize) {
+        debug_assert!(pages.len() == length.div_ceil(PAGE_TOKENS) && length <= self.capacity);
+        self.pages = pages;
+        self.length = length;
+    }
+
+    /// Holds the first `length` tokens that `ahead`, a clone of it that went on, holds.
+    pub(crate) fn catch_up(&mut self, ahead: &Self, length: usize) {
+        self.pages.truncate(self.length / PAGE_TOKENS);
+        let from = self.pages.len();
+        self.pages.extend_from_slice(&ahead.pages[from..length.div_ceil(PAGE_TOKENS)]);
+        self.length = length;
     }
 
     pub(crate) fn shape(&self) -> KvShape {

@@ -140,6 +140,11 @@ impl Page {
         Self { shape, data }
     }
 
+    /// Memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.shape.page_bytes()
+    }
+
     /// Puts the key and the value of a token (`[heads × head_length]`) into a layer, at `place` in the page.
     pub fn write(&mut self, kernels: Kernels, layer: usize, place: usize, key: &[f32], value: &[f32]) {
         let shape = self.shape;

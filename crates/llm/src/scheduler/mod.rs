@@ -115,13 +115,8 @@ impl Scheduler {
         self.each(&mut finished, |Job { ticket, session, generation, .. }| {
             generation.advance_if_ready(session, &mut |token| on_token(*ticket, token))
         });
-        self.plan();
+        self.plan(&mut finished);
         let model = Arc::clone(&self.model);
-        self.each(&mut finished, |Job { session, generation, evaluation, .. }| {
-            let Some(evaluation) = evaluation else { return Ok(None) };
-            let checked = model.model().check_continuation(&session.sequence(evaluation));
-            checked.map_or_else(|error| generation.fail(session, error), |()| Ok(None))
-        });
         let mut batch = Vec::new();
         for Job { session, evaluation, .. } in &mut self.jobs {
             batch.extend(evaluation.as_ref().map(|evaluation| session.sequence(evaluation)));
@@ -141,21 +136,34 @@ impl Scheduler {
 
     /// Decides what each generation has evaluated in this round. Those in their prompts divide a piece among them: each gets
     /// an equal share of what those before it left.
-    fn plan(&mut self) {
+    fn plan(&mut self, finished: &mut Vec<Finished>) {
         let mut waiting = self.jobs.iter().filter(|job| job.generation.is_in_prompt(&job.session)).count();
         let mut left = self.jobs.first().map_or(0, |job| job.generation.piece());
-        for Job { session, generation, evaluation, .. } in &mut self.jobs {
-            if !generation.is_in_prompt(session) {
-                *evaluation = generation.evaluation(session, 1);
-            } else {
-                let share = left.div_ceil(waiting);
+        let model = Arc::clone(&self.model);
+        self.each(finished, |Job { session, generation, evaluation, .. }| {
+            let mut share = 1;
+            let is_in_prompt = generation.is_in_prompt(session);
+            if is_in_prompt {
+                share = left.div_ceil(waiting);
                 waiting -= 1;
-                if share > 0 {
-                    *evaluation = generation.evaluation(session, share);
+                if share == 0 {
+                    return Ok(None);
                 }
+            }
+            let planned = generation.evaluation(session, share).and_then(|planned| {
+                let sequence = planned.as_ref().map(|planned| session.sequence(planned));
+                sequence.map_or(Ok(()), |sequence| model.model().check_continuation(&sequence))?;
+                Ok(planned)
+            });
+            match planned {
+                Ok(planned) => *evaluation = planned,
+                Err(error) => return generation.fail(session, error),
+            }
+            if is_in_prompt {
                 left -= evaluation.as_ref().map_or(0, Evaluation::len);
             }
-        }
+            Ok(None)
+        });
     }
 
     /// Advances every job, and takes out those that are over.

@@ -7,6 +7,7 @@ use glasshouse_protocol::{FinishReason, GenerateResponse};
 
 use super::{Generation, Session, TokenEvent};
 use crate::LlmError;
+use crate::cache::PAGE_TOKENS;
 use crate::model::{Logits, Sequence};
 
 /// Tokens that a generation needs evaluated before it can go on.
@@ -15,6 +16,8 @@ pub(crate) struct Evaluation {
     /// They continue the sequence in the session's cache.
     tokens: Vec<u32>,
     logits: Logits,
+    /// How many of the tokens, at the end, are guesses.
+    guesses: usize,
 }
 
 impl Evaluation {
@@ -47,19 +50,40 @@ impl Generation {
     }
 
     /// What to evaluate next, at most `prompt_tokens` tokens of a prompt; none if the next token can be chosen.
-    pub(crate) fn evaluation(&self, session: &Session, prompt_tokens: usize) -> Option<Evaluation> {
-        let left = &session.tokens[session.cache.len()..];
-        if left.is_empty() {
-            None
-        } else if self.is_in_prompt(session) && left.len() > prompt_tokens {
-            Some(Evaluation { tokens: left[..prompt_tokens].to_vec(), logits: Logits::None })
-        } else {
-            Some(Evaluation { tokens: left.to_vec(), logits: Logits::Last })
+    pub(crate) fn evaluation(
+        &mut self,
+        session: &Session,
+        prompt_tokens: usize,
+    ) -> Result<Option<Evaluation>, LlmError> {
+        let mut tokens = session.tokens[session.cache.len()..].to_vec();
+        if tokens.is_empty() {
+            return Ok(None);
         }
+        if self.is_in_prompt(session) {
+            let logits = if tokens.len() > prompt_tokens { Logits::None } else { Logits::Last };
+            tokens.truncate(prompt_tokens);
+            return Ok(Some(Evaluation { tokens, logits, guesses: 0 }));
+        }
+        let guesses = self.guesses(session)?;
+        let logits = if guesses.is_empty() { Logits::Last } else { Logits::All };
+        tokens.extend(&guesses);
+        Ok(Some(Evaluation { tokens, logits, guesses: guesses.len() }))
     }
 
-    /// Goes on after `evaluation`, which is in the session's cache now; `logits` are those that it wanted. Chooses a token
-    /// unless the evaluation was of the prompt.
+    /// Guesses of what follows the last token, no more than can be of use.
+    fn guesses(&mut self, session: &Session) -> Result<Vec<u32>, LlmError> {
+        let room = session.cache.capacity() - session.tokens.len();
+        let wanted = self.maximum_tokens.saturating_sub(self.current.generated.len() + 1);
+        let Some(draft) = &mut self.draft else { return Ok(Vec::new()) };
+        let vocabulary_size = session.model.model.config().vocabulary_size;
+        let mut guesses = draft.guess(&session.tokens, room.min(wanted))?;
+        let known = guesses.iter().take_while(|guess| (**guess as usize) < vocabulary_size).count();
+        guesses.truncate(known);
+        Ok(guesses)
+    }
+
+    /// Goes on after `evaluation`, which is in the session's cache now; `logits` are those that it wanted. Chooses a token,
+    /// and one more behind each guess that was right, unless the evaluation was of the prompt.
     pub(crate) fn go_on(
         &mut self,
         session: &mut Session,
@@ -67,12 +91,43 @@ impl Generation {
         logits: &[f32],
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Option<FinishReason>, LlmError> {
-        debug_assert_eq!(logits.len(), evaluation.rows() * session.model.model.config().vocabulary_size);
-        if evaluation.rows() > 0 {
+        let vocabulary_size = session.model.model.config().vocabulary_size;
+        debug_assert_eq!(logits.len(), evaluation.rows() * vocabulary_size);
+        if self.current.generated.is_empty() {
             self.logits.clear();
             self.logits.extend_from_slice(logits);
+            // Only whole pages: into the last one the session writes next.
+            let whole = session.cache.len() / PAGE_TOKENS * PAGE_TOKENS;
+            session.model.prefixes().insert(&session.tokens[..whole], &session.cache);
+            return Ok(None);
         }
-        if self.current.generated.is_empty() { Ok(None) } else { self.choose(session, on_token) }
+        if evaluation.guesses == 0 {
+            self.logits.clear();
+            self.logits.extend_from_slice(logits);
+            return self.choose(session, on_token);
+        }
+        // Each choice sees the session as it is without guesses: the cache ends with the token before.
+        let before = session.cache.len() - evaluation.guesses;
+        let ahead = session.cache.clone();
+        session.cache.truncate(before);
+        let guesses = &evaluation.tokens[evaluation.tokens.len() - evaluation.guesses..];
+        let mut accepted = 0;
+        let finish = loop {
+            self.logits.clear();
+            self.logits.extend_from_slice(&logits[accepted * vocabulary_size..][..vocabulary_size]);
+            let finish = self.choose(session, on_token)?;
+            let was_guessed = session.tokens.len() == before + accepted + 1
+                && guesses.get(accepted) == session.tokens.last();
+            accepted += usize::from(was_guessed);
+            if finish.is_some() || !was_guessed {
+                break finish;
+            }
+            session.cache.catch_up(&ahead, before + accepted);
+        };
+        if let Some(draft) = &mut self.draft {
+            draft.learn(evaluation.guesses, accepted);
+        }
+        Ok(finish)
     }
 
     /// Chooses the next token if nothing has to be evaluated before; the response if it was the last.

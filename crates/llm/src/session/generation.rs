@@ -12,7 +12,7 @@ use std::sync::Arc;
 use glasshouse_protocol::{FinishReason, GenerateRequest, GenerateResponse, Usage};
 
 use super::answer::{Answer, Recipe, Timer};
-use super::{Prompt, Session, TokenEvent, count};
+use super::{Draft, Prompt, Session, TokenEvent, count};
 use crate::LlmError;
 
 /// Multiply-accumulates that one call of [`Generation::advance`] may spend on a prompt: a fraction of a second on
@@ -51,12 +51,16 @@ pub struct Generation {
     /// What they cost.
     done_usage: Usage,
     timer: Option<Timer>,
-    maximum_tokens: usize,
+    /// Guesses the next tokens.
+    pub(super) draft: Option<Draft>,
+    pub(super) maximum_tokens: usize,
     /// Prompt tokens of one `advance`.
     piece: usize,
     prompt_tokens: usize,
-    /// Of these, in the session's cache when it started.
+    /// Of these, in the session's cache before it started: evaluated for earlier requests of the session.
     cached: usize,
+    /// Of these, in the session's cache when it started: `cached`, or more, taken from a session that began alike.
+    pub(super) known: usize,
     /// The logits after the last evaluated token.
     pub(super) logits: Vec<f32>,
     /// The logits after the prompt, where another answer follows.
@@ -84,10 +88,12 @@ impl Generation {
             done: Vec::new(),
             done_usage: Usage::default(),
             timer: None,
+            draft: None,
             maximum_tokens: request.maximum_tokens as usize,
             piece: (PROMPT_PIECE_WORK / work / fewest * fewest).clamp(fewest, most) as usize,
             prompt_tokens: prompt.tokens.len(),
             cached: prompt.cached,
+            known: prompt.cached,
             logits: Vec::new(),
             prompt_logits: Vec::new(),
             course: session.course,
@@ -97,8 +103,8 @@ impl Generation {
 
     /// How far it is in `session`, which started it.
     pub fn progress(&self, session: &Session) -> Progress {
-        let of = self.prompt_tokens - self.cached;
-        let evaluated = session.cache.len().saturating_sub(self.cached);
+        let of = self.prompt_tokens - self.known;
+        let evaluated = session.cache.len().saturating_sub(self.known);
         if self.finished {
             Progress::Finished
         } else if evaluated < of {
@@ -113,13 +119,24 @@ impl Generation {
         self.done_usage.generated_tokens as usize + self.current.generated.len()
     }
 
+    /// Has the next tokens guessed from here on, so that right guesses save evaluations: [`advance`](Self::advance) may then
+    /// generate several tokens. They are the same with and without.
+    pub fn set_draft(&mut self, draft: Draft) {
+        self.draft = Some(draft);
+    }
+
+    /// Where guesses come from, if it has them.
+    pub fn draft(&self) -> Option<&Draft> {
+        self.draft.as_ref()
+    }
+
     /// Is asked at each token, with its index, how many milliseconds it took: a guard with a deadline wants to know.
     pub fn set_timer(&mut self, timer: impl FnMut(u64) -> Option<f64> + Send + 'static) {
         self.timer = Some(Timer(Box::new(timer)));
     }
 
     /// Does one piece of work in `session`, which started this generation: evaluates some tokens of the prompt (so
-    /// many that it takes a fraction of a second), or generates one token and calls `on_token` with it, which may
+    /// many that it takes a fraction of a second), or generates one token (or several, with guesses) and calls `on_token` with it, which may
     /// end the generation after it. The response comes with the last piece.
     ///
     /// # Errors
@@ -209,7 +226,7 @@ impl Generation {
         prompt_tokens: usize,
         on_token: &mut dyn FnMut(&TokenEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Option<FinishReason>, LlmError> {
-        let Some(evaluation) = self.evaluation(session, prompt_tokens) else {
+        let Some(evaluation) = self.evaluation(session, prompt_tokens)? else {
             return self.choose(session, on_token);
         };
         let mut logits = Vec::new();

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use glasshouse_llm::gguf::{Gguf, GgufWriter, MetadataValue, TensorSpecification, TensorType};
-use glasshouse_llm::{LlmError, LoadedModel, Session};
+use glasshouse_llm::{CacheOptions, LlmError, LoadedModel, Session};
 use glasshouse_protocol::{
     Constraint, GenerateRequest, GenerateResponse, Message, Role, Sampling, ToolDescription,
 };
@@ -117,8 +117,13 @@ fn write(metadata: &[(String, MetadataValue)], shapes: &[(String, Vec<u64>)], st
     writer.finish().unwrap()
 }
 
+/// Sessions of it share nothing.
 pub fn load() -> Arc<LoadedModel> {
-    Arc::new(LoadedModel::load(Arc::new(Gguf::from_vec(model_file()).unwrap()), 1).unwrap())
+    load_with(CacheOptions { prefix_bytes: 0, ..CacheOptions::default() })
+}
+
+pub fn load_with(options: CacheOptions) -> Arc<LoadedModel> {
+    Arc::new(LoadedModel::load_with(Arc::new(Gguf::from_vec(model_file()).unwrap()), 1, options).unwrap())
 }
 
 pub fn session() -> Session {
