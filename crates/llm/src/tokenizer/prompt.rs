@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::Tokenizer;
-use super::special::Fragment;
+use super::special::{Bigrams, Fragment};
 use crate::LlmError;
 
 /// A part of a prompt.
@@ -51,12 +51,15 @@ impl Tokenizer {
         let trimmed = text.trim();
         let trimmed_start = text.len() - text.trim_start().len();
         let trimmed_end = trimmed_start + trimmed.len();
+        let pairs = Bigrams::of(text.as_bytes());
         let mut breaks = Vec::new();
         for token in self.control.texts() {
             // The first character is whole: tokens are text.
             let first = token.iter().skip(1).take_while(|&&byte| byte & 0xc0 == 0x80).count() + 1;
             let mut from = 0;
-            while let Some(offset) = memchr::memmem::find(&text.as_bytes()[from..], token) {
+            while pairs.may_hold(token)
+                && let Some(offset) = memchr::memmem::find(&text.as_bytes()[from..], token)
+            {
                 breaks.push(from + offset + first);
                 from += offset + first;
             }

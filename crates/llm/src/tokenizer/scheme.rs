@@ -148,6 +148,10 @@ const THREE_DIGITS: Step = Step::Pattern("[0-9]{3}", Spaces::Whole);
 /// What lies between white space, brackets and stops (BLOOM).
 const BLOOM: Step = Step::Pattern(r" ?[^(\s|.,!?…。，、।۔،)]+", Spaces::Whole);
 
+/// DeepSeek V3: line ends stay with what precedes them.
+const MARKED_WORDS: Step =
+    Step::Pattern(concat!(marked_words!(), r"[\r\n]*|\s*[\r\n]+|\s+"), Spaces::LeaveLastInLine);
+
 const DEEPSEEK_LLM: &[Step] = &[
     LINE_ENDS,
     Step::Pattern(
@@ -168,11 +172,7 @@ const DEEPSEEK_CODER: &[Step] = &[
     DIGITS,
 ];
 
-const DEEPSEEK_V3: &[Step] = &[
-    NUMBERS_OF_THREE,
-    CHINESE_AND_KANA,
-    Step::Pattern(concat!(marked_words!(), r"[\r\n]*|\s*[\r\n]+|\s+"), Spaces::LeaveLastInLine),
-];
+const DEEPSEEK_V3: &[Step] = &[NUMBERS_OF_THREE, CHINESE_AND_KANA, MARKED_WORDS];
 
 const SPARK: &[Step] = &[
     NUMBERS_OF_THREE,
@@ -184,7 +184,7 @@ const SPARK: &[Step] = &[
 const AFMOE: &[Step] = &[
     Step::DigitGroups,
     Step::Pattern("[一-鿿㐀-䶿豈-\u{FAFF}぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-\u{D7AF}ᄀ-ᇿ]+", Spaces::Whole),
-    Step::Pattern(concat!(marked_words!(), r"[\r\n]*|\s*[\r\n]+|\s+"), Spaces::LeaveLastInLine),
+    MARKED_WORDS,
 ];
 
 const YOUTU: &[Step] = &[

@@ -54,11 +54,12 @@ impl Strips {
     }
 }
 
-/// The pairs of neighbouring bytes in a text.
-struct BytePairSet(Box<[u64; 1 << 10]>);
+/// The pairs of neighbouring bytes in a text, which tell at once that it holds none of most tokens: vocabularies have
+/// thousands of special ones, and a text few.
+pub(super) struct Bigrams(Box<[u64; 1 << 10]>);
 
-impl BytePairSet {
-    fn of(text: &[u8]) -> Self {
+impl Bigrams {
+    pub(super) fn of(text: &[u8]) -> Self {
         let mut set = Box::new([0; 1 << 10]);
         for pair in text.windows(2) {
             let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
@@ -68,7 +69,7 @@ impl BytePairSet {
     }
 
     /// Whether the text could hold `part`.
-    fn may_hold(&self, part: &[u8]) -> bool {
+    pub(super) fn may_hold(&self, part: &[u8]) -> bool {
         part.windows(2).all(|pair| {
             let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
             self.0[pair / 64] & 1 << (pair % 64) != 0
@@ -106,8 +107,7 @@ impl TokenFinder {
         if !text.is_empty() {
             fragments.push(Fragment::Text(text));
         }
-        // Vocabularies have thousands of these tokens, and a text holds few.
-        let pairs = BytePairSet::of(text.as_bytes());
+        let pairs = Bigrams::of(text.as_bytes());
         for special in &self.tokens {
             let possible = pairs.may_hold(special.finder.needle());
             if !possible || special.finder.find(text.as_bytes()).is_none() {
