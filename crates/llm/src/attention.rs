@@ -77,7 +77,7 @@ impl Attention {
         let mut tasks = Vec::new();
         let (mut work, mut row) = (0, 0);
         for &Part { cache, start, tokens } in parts {
-            let length = start + tokens;
+            let length = cache.len();
             let longest = self.window.map_or(length, |window| (window + 1 + BLOCK_ROWS).min(length));
             let each = (BLOCK_SCORES / longest.max(1)).min(BLOCK_ROWS) / heads;
             for head in 0..self.head_count_kv {
@@ -176,7 +176,7 @@ struct Task<'a> {
 /// Tokens of one sequence among those of a batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Part<'a> {
-    /// Keys and values up to the last of them.
+    /// Keys and values of what comes before them, of them, and of what comes behind them if they see it.
     pub cache: &'a KvCache,
     /// The position of the first.
     pub start: usize,

@@ -46,11 +46,10 @@ impl RunState {
         let Architecture { feed_forward, .. } = *config.architecture;
         let (query, key_value) = (config.query_length(), config.key_value_length());
         let fused_attention = weights.layers.iter().any(|layer| layer.attention_input.is_fused());
-        let fused = match (fused_attention, feed_forward == FeedForward::Fused) {
-            (false, false) => 0,
-            (true, false) => query + 2 * key_value,
-            (false, true) => 2 * config.feed_forward_length,
-            (true, true) => (query + 2 * key_value).max(2 * config.feed_forward_length),
+        let fused_attention = if fused_attention { query + 2 * key_value } else { 0 };
+        let fused_feed_forward = match feed_forward {
+            FeedForward::Fused => 2 * config.feed_forward_length,
+            FeedForward::Gated | FeedForward::Plain => 0,
         };
         Self {
             x: zeros(config.embedding_length),
@@ -61,7 +60,7 @@ impl RunState {
             attention: zeros(query),
             gate: zeros(config.feed_forward_length),
             up: zeros(if feed_forward == FeedForward::Plain { 0 } else { config.feed_forward_length }),
-            fused: zeros(fused),
+            fused: zeros(fused_attention.max(fused_feed_forward)),
         }
     }
 }

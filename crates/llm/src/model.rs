@@ -163,7 +163,7 @@ impl Model {
     /// [`forward_batch`](Self::forward_batch) of sequences that were [checked](Self::check_continuation).
     pub(crate) fn forward_checked(&self, sequences: &mut [Sequence<'_>], logits: &mut Vec<f32>) {
         logits.clear();
-        self.forward_pieces(sequences, BATCH_TOKENS, &mut |sequences, spans, state| {
+        self.forward_pieces(sequences, &mut |sequences, spans, state| {
             self.append_logits(sequences, spans, &state.x, logits);
         });
     }
@@ -189,27 +189,78 @@ impl Model {
         for sequence in &sequences {
             self.check(sequence)?;
         }
-        // What sees a text as a whole has it in one piece.
-        let piece_tokens = if self.config.causal { BATCH_TOKENS } else { usize::MAX };
-        self.forward_pieces(&mut sequences, piece_tokens, &mut |_, spans, state| {
-            self.graph().normalize_output(&mut state.x);
-            let mut rows = state.x.chunks_exact(self.config.embedding_length);
+        let mut visit_rows = |spans: &[Span], x: &mut [f32]| {
+            self.graph().normalize_output(x);
+            let mut rows = x.chunks_exact(self.config.embedding_length);
             for span in spans {
                 rows.by_ref().take(span.tokens.len()).for_each(|row| visit(span.sequence, row));
             }
-        });
+        };
+        if self.config.causal {
+            self.forward_pieces(&mut sequences, &mut |_, spans, state| visit_rows(spans, &mut state.x));
+        } else {
+            self.forward_whole(&mut sequences, &mut visit_rows);
+        }
         Ok(())
     }
 
-    /// Takes the tokens of `sequences` through the layers, so many at a time; `visit` sees each piece.
-    fn forward_pieces(
-        &self,
-        sequences: &mut [Sequence<'_>],
-        piece_tokens: usize,
-        visit: &mut VisitPiece<'_>,
-    ) {
+    /// Takes texts that are seen as a whole through the layers: all of them through one layer before the next, in pieces, of
+    /// which first all keys and values are computed. `visit` sees each piece's residual stream in the end.
+    fn forward_whole(&self, sequences: &mut [Sequence<'_>], visit: &mut dyn FnMut(&[Span], &mut [f32])) {
+        let Config { embedding_length, block_count, .. } = self.config;
+        let query_length = self.config.query_length();
+        let pieces = spans(sequences);
+        let total: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
+        let state = |tokens: usize| RunState::new(&self.config, &self.weights, tokens);
+        // All pieces but the last are full.
+        let mut states = [state(BATCH_TOKENS.min(total)), state(total % BATCH_TOKENS)];
+        let of_piece = |rows: usize| usize::from(rows < BATCH_TOKENS);
+        let inputs: Vec<(Vec<u32>, Vec<usize>)> =
+            pieces.iter().map(|spans| tokens_and_positions(sequences, spans)).collect();
+        let angles: Vec<_> = inputs.iter().map(|(_, positions)| self.ropes.angles(positions)).collect();
+        for sequence in &mut *sequences {
+            sequence.cache.extend(sequence.tokens.len());
+        }
+
+        let graph = self.graph();
+        let (mut x, mut queries) = (vec![0.0; total * embedding_length], vec![0.0; total * query_length]);
+        for ((tokens, positions), x) in inputs.iter().zip(x.chunks_mut(BATCH_TOKENS * embedding_length)) {
+            let state = &mut states[of_piece(tokens.len())];
+            graph.embed(tokens, positions, state);
+            x.copy_from_slice(&state.x);
+        }
+        for number in 0..block_count {
+            let rows = x.chunks(BATCH_TOKENS * embedding_length);
+            let rows = rows.zip(queries.chunks_mut(BATCH_TOKENS * query_length));
+            for (((spans, (_, positions)), angles), (x, query)) in
+                pieces.iter().zip(&inputs).zip(&angles).zip(rows)
+            {
+                let state = &mut states[of_piece(positions.len())];
+                state.x.copy_from_slice(x);
+                graph.project(number, positions, angles, state);
+                self.remember(number, sequences, spans, state);
+                query.copy_from_slice(&state.query);
+            }
+            let rows = x.chunks_mut(BATCH_TOKENS * embedding_length);
+            let rows = rows.zip(queries.chunks(BATCH_TOKENS * query_length));
+            for (spans, (x, query)) in pieces.iter().zip(rows) {
+                let state = &mut states[of_piece(query.len() / query_length)];
+                state.x.copy_from_slice(x);
+                state.query.copy_from_slice(query);
+                self.attend(number, sequences, spans, state);
+                graph.finish(number, state);
+                x.copy_from_slice(&state.x);
+            }
+        }
+        for (spans, x) in pieces.iter().zip(x.chunks_mut(BATCH_TOKENS * embedding_length)) {
+            visit(spans, x);
+        }
+    }
+
+    /// Takes the tokens of `sequences` through the layers, piece by piece; `visit` sees each piece.
+    fn forward_pieces(&self, sequences: &mut [Sequence<'_>], visit: &mut VisitPiece<'_>) {
         let mut state = RunState::new(&self.config, &self.weights, 0);
-        for spans in spans(sequences, piece_tokens) {
+        for spans in spans(sequences) {
             let rows = spans.iter().map(|span| span.tokens.len()).sum();
             if state.x.len() != rows * self.config.embedding_length {
                 state = RunState::new(&self.config, &self.weights, rows);
@@ -258,26 +309,23 @@ impl Model {
     /// Takes the tokens of `spans` through all layers; leaves the residual stream in `state.x` and their keys and values
     /// in the caches.
     fn forward_rows(&self, sequences: &mut [Sequence<'_>], spans: &[Span], state: &mut RunState) {
-        let (mut tokens, mut positions) = (Vec::new(), Vec::new());
+        let (tokens, positions) = tokens_and_positions(sequences, spans);
         for span in spans {
-            let sequence = &mut sequences[span.sequence];
-            sequence.cache.extend(span.tokens.len());
-            tokens.extend_from_slice(&sequence.tokens[span.tokens.clone()]);
-            positions.extend(span.start..span.start + span.tokens.len());
+            sequences[span.sequence].cache.extend(span.tokens.len());
         }
         let graph = self.graph();
         graph.embed(&tokens, &positions, state);
         let angles = self.ropes.angles(&positions);
         for number in 0..self.config.block_count {
             graph.project(number, &positions, &angles, state);
+            self.remember(number, sequences, spans, state);
             self.attend(number, sequences, spans, state);
             graph.finish(number, state);
         }
     }
 
-    /// Puts the keys and values of a layer into the caches, and what the tokens of `spans` take of them into
-    /// `state.attention`.
-    fn attend(&self, number: usize, sequences: &mut [Sequence<'_>], spans: &[Span], state: &mut RunState) {
+    /// Puts the keys and values of a layer into the caches.
+    fn remember(&self, number: usize, sequences: &mut [Sequence<'_>], spans: &[Span], state: &RunState) {
         let key_value = self.config.key_value_length();
         let (mut keys, mut values) = (&state.key[..], &state.value[..]);
         for span in spans {
@@ -287,6 +335,10 @@ impl Model {
             (value, values) = values.split_at(elements);
             sequences[span.sequence].cache.write(self.kernels, number, span.start, key, value);
         }
+    }
+
+    /// Puts what the tokens of `spans` take of the caches' keys and values into `state.attention`.
+    fn attend(&self, number: usize, sequences: &[Sequence<'_>], spans: &[Span], state: &mut RunState) {
         let parts: Vec<Part<'_>> = spans
             .iter()
             .map(|span| Part {
@@ -326,20 +378,30 @@ impl Model {
     }
 }
 
-/// Divides the tokens of `sequences`, in their order, into pieces of so many that pass through the layers together.
-fn spans(sequences: &[Sequence<'_>], piece_tokens: usize) -> Vec<Vec<Span>> {
+/// The tokens of `spans`, and their positions.
+fn tokens_and_positions(sequences: &[Sequence<'_>], spans: &[Span]) -> (Vec<u32>, Vec<usize>) {
+    let (mut tokens, mut positions) = (Vec::new(), Vec::new());
+    for span in spans {
+        tokens.extend_from_slice(&sequences[span.sequence].tokens[span.tokens.clone()]);
+        positions.extend(span.start..span.start + span.tokens.len());
+    }
+    (tokens, positions)
+}
+
+/// Divides the tokens of `sequences`, in their order, into pieces that pass through the layers together.
+fn spans(sequences: &[Sequence<'_>]) -> Vec<Vec<Span>> {
     let mut pieces = Vec::new();
-    let (mut piece, mut room) = (Vec::new(), piece_tokens);
+    let (mut piece, mut room) = (Vec::new(), BATCH_TOKENS);
     for (number, sequence) in sequences.iter().enumerate() {
         let mut next = 0;
         while next < sequence.tokens.len() {
-            let end = sequence.tokens.len().min(next.saturating_add(room));
+            let end = sequence.tokens.len().min(next + room);
             piece.push(Span { sequence: number, tokens: next..end, start: sequence.cache.len() + next });
             room -= end - next;
             next = end;
             if room == 0 {
                 pieces.push(std::mem::take(&mut piece));
-                room = piece_tokens;
+                room = BATCH_TOKENS;
             }
         }
     }

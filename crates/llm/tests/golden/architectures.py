@@ -19,11 +19,12 @@ import tempfile
 
 import numpy as np
 
-from logits import POSITIONS, TOKENS, load
+from logits import load
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Longer than any window and any context before it was made longer.
-assert POSITIONS[-1] > 3 * 6
+# Longer than any window, any context before it was made longer, and any batch.
+TOKENS = [(number * 53 + 17) % 290 for number in range(100)]
+POSITIONS = [1, 24, 100]
 
 
 def write_models(directory):
@@ -213,7 +214,7 @@ def by_llama_cpp(path, pooled, tokens):
     renamed = path.with_suffix(".renamed")
     renamed.write_bytes(path.read_bytes().replace(b"random tiny-phi3", b"random tiny-phi_"))
     model = llama_cpp.Llama(
-        str(renamed), n_ctx=64, n_threads=1, n_gpu_layers=0, use_mmap=False, verbose=False, logits_all=not pooled,
+        str(renamed), n_ctx=128, n_threads=1, n_gpu_layers=0, use_mmap=False, verbose=False, logits_all=not pooled,
         embedding=pooled,
         # What the file says, instead of the defaults of llama-cpp-python.
         yarn_beta_fast=-1.0, yarn_beta_slow=-1.0,
