@@ -268,6 +268,22 @@ impl Loader<'_> {
         })
     }
 
+    /// The first row of BERT's table of token types.
+    fn first_row(&mut self, info: &TensorInfo) -> Result<Vec<f32>, LlmError> {
+        let width = self.config.embedding_length;
+        if info.shape.first() != Some(&(width as u64)) || info.rows() == 0 {
+            let problem = format!("has rows of {} numbers instead of {width}", info.columns());
+            return Err(LlmError::Tensor { name: info.name.clone(), problem });
+        }
+        if let TensorType::Other(_) = info.tensor_type {
+            return Err(unsupported_type(info));
+        }
+        self.used.insert(info.name.clone());
+        let mut row = vec![0.0; width];
+        decode_table_row(self.gguf, info, 0, &mut row);
+        Ok(row)
+    }
+
     /// The dense layers behind the pooling of Sentence Transformers, of which two are written to files.
     fn pooled(&mut self) -> Result<Vec<Projection>, LlmError> {
         let (mut layers, mut width) = (Vec::new(), self.config.embedding_length);
@@ -373,24 +389,6 @@ impl Weights {
             return;
         }
         decode_table_row(gguf, &self.embedding, token, out);
-    }
-}
-
-impl Loader<'_> {
-    /// The first row of an encoder's table of token types.
-    fn first_row(&mut self, info: &TensorInfo) -> Result<Vec<f32>, LlmError> {
-        let width = self.config.embedding_length;
-        if info.shape.first() != Some(&(width as u64)) || info.rows() == 0 {
-            let problem = format!("has rows of {} numbers instead of {width}", info.columns());
-            return Err(LlmError::Tensor { name: info.name.clone(), problem });
-        }
-        if let TensorType::Other(_) = info.tensor_type {
-            return Err(unsupported_type(info));
-        }
-        self.used.insert(info.name.clone());
-        let mut row = vec![0.0; width];
-        decode_table_row(self.gguf, info, 0, &mut row);
-        Ok(row)
     }
 }
 
