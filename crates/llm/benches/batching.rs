@@ -1,12 +1,16 @@
 //! What company is worth: tokens per second of the processor's time of one sequence alone, and of several whose tokens pass
-//! through the layers together; and what prompts cost. One thread.
+//! through the layers together; what prompts cost, and what restoring a saved session costs instead. One thread.
 //!
 //! `cargo bench -p glasshouse-llm --bench batching -- FILE.gguf|PRESET ...`; a preset is written to a temporary file.
 
-use std::{env, fs, path::Path, sync::Arc, time::Duration};
+use std::{env, fs, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 use glasshouse_llm::generate_random::{self, Preset};
-use glasshouse_llm::{KvCache, KvType, Logits, Model, Sequence, gguf::Gguf};
+use glasshouse_llm::{
+    CacheOptions, Draft, KvCache, KvType, LoadedModel, Logits, Model, Sequence, Session, TokenEvent,
+    gguf::Gguf,
+};
+use glasshouse_protocol::{GenerateRequest, Message, Role, ToolDescription};
 
 /// Sequences that decode together.
 const SEQUENCES: [usize; 5] = [1, 2, 4, 8, 16];
@@ -40,6 +44,8 @@ fn main() {
         for kind in [KvType::F16, KvType::Q8_0] {
             measure(&model, kind);
         }
+        drop(model);
+        restore(&path);
     }
 }
 
@@ -66,6 +72,84 @@ fn measure(model: &Model, kind: KvType) {
             println!("  {kind:?} prompt of {tokens}: {:.2?}", processor_time() - begin);
         }
     }
+}
+
+/// What evaluating a long conversation costs, and what saving and restoring it costs.
+fn restore(path: &Path) {
+    let gguf = Arc::new(Gguf::open(path).expect("a model file"));
+    let options = CacheOptions { prefix_bytes: 0, ..CacheOptions::default() };
+    let model = Arc::new(LoadedModel::load_with(gguf, 1, options).expect("a model"));
+    let length = PROMPTS[1].min(model.model().config().context_length) - 100;
+    let word = (0..).map(|number| format!("{number} ").repeat(10));
+    let mut text = String::new();
+    for word in word {
+        text.push_str(&word);
+        if text.len() > length {
+            text.truncate(length);
+            break;
+        }
+    }
+    let request = GenerateRequest::new(vec![Message::new(Role::User, &text)], 1);
+    let begin = processor_time();
+    let mut session = Session::new(Arc::clone(&model));
+    let evaluated = session.generate(&request, 1, &mut |_| ControlFlow::Continue(())).expect("it generates");
+    let evaluating = processor_time() - begin;
+    let begin = processor_time();
+    let bytes = session.save();
+    let saving = processor_time() - begin;
+    let begin = processor_time();
+    Session::restore(Arc::clone(&model), &bytes).expect("it was saved");
+    let restoring = processor_time() - begin;
+    println!(
+        "  {} tokens: evaluated in {evaluating:.2?}, saved ({} bytes) in {saving:.2?}, restored in {restoring:.2?}: {:.0} \
+         times as fast",
+        evaluated.usage.prompt_tokens,
+        bytes.len(),
+        evaluating.as_secs_f64() / restoring.as_secs_f64()
+    );
+    guesses(&model);
+}
+
+/// What guesses by look-up are worth where an answer repeats its prompt.
+fn guesses(model: &Arc<LoadedModel>) {
+    let tool = ToolDescription {
+        name: "calculate".to_owned(),
+        description: "Evaluates an arithmetic expression.".to_owned(),
+        parameters: serde_json::json!({
+            "type": "object",
+            "properties": {"expression": {"type": "string"}},
+            "required": ["expression"],
+        }),
+        entry: String::new(),
+        services: vec![],
+    };
+    let question = "What is 8231 * 4417 + 90210 - 8231 * 4417 + 90210?";
+    let request = GenerateRequest {
+        tools: vec![tool],
+        ..GenerateRequest::new(vec![Message::new(Role::User, question)], 64)
+    };
+    let run = |draft: Option<Draft>| {
+        let mut session = Session::new(Arc::clone(model));
+        let mut generation = session.start(&request, 1).expect("a good request");
+        if let Some(draft) = draft {
+            generation.set_draft(draft);
+        }
+        let begin = processor_time();
+        loop {
+            let go_on = &mut |_: &TokenEvent<'_>| ControlFlow::Continue(());
+            if let Some(response) = generation.advance(&mut session, go_on).expect("it generates") {
+                let statistics = generation.draft().map(Draft::statistics).unwrap_or_default();
+                return (processor_time() - begin, statistics, response);
+            }
+        }
+    };
+    let (plain, _, response) = run(None);
+    let (guessed, statistics, same) = run(Some(Draft::lookup()));
+    assert_eq!(response, same);
+    println!(
+        "  {} tokens in {plain:.2?}, with guesses by look-up in {guessed:.2?}: {} of {} guesses right, {} evaluations less",
+        response.usage.generated_tokens, statistics.accepted, statistics.guessed, statistics.accepted
+    );
 }
 
 /// Tokens per second of so many sequences that decode together.

@@ -150,6 +150,14 @@ pub enum LlmError {
         /// Bytes that could not be had.
         bytes: usize,
     },
+    /// Bytes that should be a saved session are not one that can go on.
+    #[error(
+        "the saved session cannot be restored: {problem}; start the conversation anew, or load the model it was saved with"
+    )]
+    SavedSession {
+        /// What is wrong.
+        problem: String,
+    },
     /// The model computed something that is not a number.
     #[error("the model's logit for token {token} is not a finite number; the model file is probably damaged")]
     InvalidLogits {
@@ -178,6 +186,7 @@ impl LlmError {
             Self::InvalidGuard { .. } => "invalid_guard",
             Self::Grammar { .. } | Self::NothingAllowed => "invalid_grammar",
             Self::OutOfMemory { .. } => "out_of_memory",
+            Self::SavedSession { .. } => "saved_session",
             Self::Template { .. } => "chat_template",
             Self::Unsupported(_) => "unsupported_model",
             _ => "invalid_model",

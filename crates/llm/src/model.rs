@@ -26,6 +26,8 @@ pub struct Model {
     ropes: Ropes,
     kernels: Kernels,
     pool: ThreadPool,
+    /// Which model it is: [`Gguf::identity`].
+    identity: [u8; 32],
 }
 
 /// The next tokens of a sequence, in a batch with those of others.
@@ -78,10 +80,11 @@ impl Model {
     /// Loads the model with given kernels; the logits are the same bits with any.
     pub fn load_with(mut gguf: Arc<Gguf>, threads: usize, kernels: Kernels) -> Result<Self, LlmError> {
         let config = Config::read(&gguf)?;
+        let identity = gguf.identity();
         let pool = ThreadPool::new(threads);
         let weights = Weights::load(&mut gguf, &config, &pool)?;
         let ropes = Ropes::new(&config, &weights);
-        Ok(Self { gguf, config, weights, ropes, kernels, pool })
+        Ok(Self { gguf, config, weights, ropes, kernels, pool, identity })
     }
 
     /// The model's hyperparameters.
@@ -93,6 +96,11 @@ impl Model {
     /// have been rearranged in place, and its bytes are no longer those of the file.
     pub fn gguf(&self) -> &Arc<Gguf> {
         &self.gguf
+    }
+
+    /// Which model it is: a hash of the file's header and of samples of its weights.
+    pub fn identity(&self) -> &[u8; 32] {
+        &self.identity
     }
 
     /// Threads that it computes on.

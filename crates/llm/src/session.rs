@@ -17,6 +17,7 @@ mod answer;
 mod draft;
 mod evaluation;
 mod generation;
+mod saved;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

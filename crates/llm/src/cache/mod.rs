@@ -92,6 +92,25 @@ impl KvCache {
         self.length = length;
     }
 
+    /// Appends the pages to `out`; what no token has written is zero there.
+    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+        out.reserve(self.pages.len() * self.shape.saved_page_bytes());
+        for (page, within) in self.pages(0..self.length) {
+            page.save(within.end, out);
+        }
+    }
+
+    /// The cache of `length` tokens whose pages were saved to `bytes`; `None` if these are not as long.
+    pub(crate) fn restore(shape: KvShape, capacity: usize, length: usize, bytes: &[u8]) -> Option<Self> {
+        let each = shape.saved_page_bytes();
+        let expected = length.div_ceil(PAGE_TOKENS).checked_mul(each)?;
+        if length > capacity || bytes.len() != expected {
+            return None;
+        }
+        let pages = bytes.chunks_exact(each).map(|bytes| Arc::new(Page::restore(shape, bytes))).collect();
+        Some(Self { shape, pages, length, capacity })
+    }
+
     pub(crate) fn shape(&self) -> KvShape {
         self.shape
     }

@@ -86,6 +86,14 @@ impl KvShape {
         }
     }
 
+    /// Bytes of a saved page: the same on every host.
+    pub fn saved_page_bytes(self) -> usize {
+        match self.kind {
+            KvType::F16 => self.page_size() * size_of::<u16>(),
+            KvType::Q8_0 => self.page_size(),
+        }
+    }
+
     /// Where one head's keys or values are in a page.
     fn place(self, layer: usize, part: Part, head: usize) -> Range<usize> {
         let number = (2 * layer + part as usize) * self.heads + head;
@@ -143,6 +151,36 @@ impl Page {
     /// Memory that it takes.
     pub fn bytes(&self) -> usize {
         self.shape.page_bytes()
+    }
+
+    /// Appends the page to `out`, with zeros for all but its first `tokens` tokens.
+    pub fn save(&self, tokens: usize, out: &mut Vec<u8>) {
+        let mut cleared;
+        let mut page = self;
+        if tokens < PAGE_TOKENS {
+            cleared = self.clone();
+            let zeros = vec![0.0; self.shape.width()];
+            for layer in 0..self.shape.layers {
+                for place in tokens..PAGE_TOKENS {
+                    cleared.write(Kernels::scalar(), layer, place, &zeros, &zeros);
+                }
+            }
+            page = &cleared;
+        }
+        match &page.data {
+            Data::F16(data) => out.extend(data.iter().flat_map(|half| half.to_bits().to_le_bytes())),
+            Data::Q8(data) => out.extend_from_slice(data),
+        }
+    }
+
+    /// The page that was saved to `bytes`, of which there are as many as a saved page has.
+    pub fn restore(shape: KvShape, bytes: &[u8]) -> Self {
+        let half = |bytes: &[u8]| Half::from_bits(u16::from_le_bytes([bytes[0], bytes[1]]));
+        let data = match shape.kind {
+            KvType::F16 => Data::F16(bytes.chunks_exact(2).map(half).collect()),
+            KvType::Q8_0 => Data::Q8(bytes.to_vec()),
+        };
+        Self { shape, data }
     }
 
     /// Puts the key and the value of a token (`[heads × head_length]`) into a layer, at `place` in the page.

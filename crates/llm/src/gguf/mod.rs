@@ -6,6 +6,7 @@
 //!
 //! Invariant: once a [`Gguf`] exists, every byte range in it lies inside the file and no two tensors overlap.
 
+mod identity;
 mod parse;
 mod split;
 mod types;

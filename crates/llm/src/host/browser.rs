@@ -3,6 +3,8 @@
 use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 
+use half::f16;
+
 use super::GrammarLimits;
 
 /// What the grammar compiler bears on the stack of a worker, with room to spare; the agent's grammar has one level
@@ -82,6 +84,16 @@ impl Half {
         let rounded = if magnitude < SMALLEST_NORMAL { magnitude + 0.75 - 0.75 } else { rounded };
         let rounded = if magnitude.is_nan() { f32::NAN } else { rounded };
         Self(rounded.copysign(x))
+    }
+
+    /// The number with these bits.
+    pub fn from_bits(bits: u16) -> Self {
+        Self(f16::from_bits(bits).to_f32())
+    }
+
+    /// Its bits.
+    pub fn to_bits(self) -> u16 {
+        f16::from_f32(self.0).to_bits()
     }
 
     /// The number.

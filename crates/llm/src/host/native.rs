@@ -112,6 +112,18 @@ impl Half {
         Self(f16::from_f32(x).to_bits())
     }
 
+    /// The number with these bits.
+    #[inline]
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// Its bits.
+    #[inline]
+    pub fn to_bits(self) -> u16 {
+        self.0
+    }
+
     /// The number.
     #[inline]
     pub fn value(self) -> f32 {
