@@ -3,7 +3,12 @@
 //! - [`ConstraintFactory`]: what a vocabulary needs for it, built when the first constraint is made.
 //! - [`Constraint`]: one output in progress.
 //!
+//! JSON schemas, Lark and regular expressions are the compiler's own; GBNF is read and written as Lark first.
+//!
 //! Masks depend on the grammar, the vocabulary and the tokens so far, never on time.
+
+mod gbnf;
+mod lexemes;
 
 use std::sync::{Arc, OnceLock};
 
@@ -70,16 +75,23 @@ impl ConstraintFactory {
                 check_references(grammar)?;
                 TopLevelGrammar::from_lark(grammar.clone())
             }
+            Description::Gbnf(grammar) => {
+                check_size(grammar.len())?;
+                let lark = host::with_deep_stack(|| lexemes::to_lark(grammar)).map_err(cannot_run)?;
+                TopLevelGrammar::from_lark(lark.map_err(|message| LlmError::Grammar { message })?)
+            }
             Description::Regex(regex) => {
                 check_size(regex.len())?;
                 check_nesting(regex)?;
+                // The compiler takes some that are not whole for others.
+                regex_syntax::parse(regex).map_err(|error| failure(&error))?;
                 TopLevelGrammar::from_regex(regex)
             }
         };
         let parsers = self.parsers.get_or_init(|| parser_factory(tokenizer));
         let parsers = parsers.as_ref().map_err(|message| LlmError::Grammar { message: message.clone() })?;
         let parser = host::with_deep_stack(|| parsers.create_parser(grammar))
-            .map_err(|problem| LlmError::Grammar { message: format!("cannot run its compiler: {problem}") })?
+            .map_err(cannot_run)?
             .map_err(|error| failure(&error))?;
         let mut matcher = Matcher::new(Ok(parser));
         // An output that no token can begin is found now rather than after the prompt was evaluated.
@@ -125,6 +137,10 @@ impl Constraint {
     pub fn is_accepting(&mut self) -> bool {
         self.matcher.is_stopped() || self.matcher.is_accepting().unwrap_or(false)
     }
+}
+
+fn cannot_run(problem: String) -> LlmError {
+    LlmError::Grammar { message: format!("cannot run its compiler: {problem}") }
 }
 
 fn check_size(bytes: usize) -> Result<(), LlmError> {
@@ -271,190 +287,4 @@ fn trie_nodes(words: &[Vec<u8>]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::tokenizer::Special;
-    use crate::tokenizer::testing::{END, tokenizer};
-
-    fn constraint(description: &Description) -> Result<Constraint, LlmError> {
-        ConstraintFactory::default().constraint(&tokenizer(), description).map(Option::unwrap)
-    }
-
-    /// Whether the grammar takes `text` token by token, and whether the output may end after it.
-    fn takes(description: &Description, text: &str) -> (bool, bool) {
-        let mut constraint = constraint(description).unwrap();
-        for token in tokenizer().encode(text, Special::Text) {
-            if !constraint.mask().unwrap().allows(token) {
-                return (false, false);
-            }
-            constraint.accept(token).unwrap();
-        }
-        let ends = constraint.mask().unwrap().allows(END);
-        assert_eq!(ends, constraint.is_accepting());
-        (true, ends)
-    }
-
-    #[test]
-    fn grammars_of_the_agent_hold() {
-        let grammar = Description::Lark(
-            r#"start: thought? (call | answer)
-thought: "Thought: " /[^\n]{1,300}/ "\n"
-call: "Call: " (c0 | c1)
-c0: "calculate " %json {"type":"object","properties":{"expression":{"type":"string"}},"required":["expression"],"additionalProperties":false,"x-guidance":{"whitespace_flexible":false}}
-c1: "get_time " %json {"type":"object","properties":{},"additionalProperties":false,"x-guidance":{"whitespace_flexible":false}}
-answer: "Answer: " /(?s:.{1,20})/
-"#
-            .to_string(),
-        );
-        let taken = |text: &str| takes(&grammar, text);
-        assert_eq!(taken("Call: calculate {\"expression\":\"1+1\"}"), (true, true));
-        assert_eq!(taken("Thought: I see.\nCall: get_time {}"), (true, true));
-        assert_eq!(taken("Thought: I see.\nAnswer: é\nb"), (true, true));
-        assert_eq!(taken("Answer: "), (true, false));
-        assert_eq!(taken("Call: calculate {"), (true, false));
-        assert_eq!(taken("Call: calculate { \"expression\":\"1\"}"), (false, false));
-        assert_eq!(taken("Call: remove {}"), (false, false));
-        assert_eq!(taken("Hello"), (false, false));
-        assert_eq!(taken("Answer: 12345678901234567890"), (true, true));
-        assert_eq!(taken("Answer: 123456789012345678901"), (false, false));
-    }
-
-    #[test]
-    fn schemas_are_written_without_white_space() {
-        let schema = Description::JsonSchema(json!({
-            "type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}},
-            "required": ["a", "b"], "additionalProperties": false,
-        }));
-        assert_eq!(takes(&schema, r#"{"a":-12,"b":"y"}"#), (true, true));
-        assert_eq!(takes(&schema, r#"{"a":-12,"#), (true, false));
-        assert_eq!(takes(&schema, r#"{"a": 1"#), (false, false));
-        assert_eq!(takes(&schema, r#"{"b":"#), (false, false));
-        assert_eq!(takes(&schema, r#"{"a":1,"b":"z"#), (false, false));
-    }
-
-    #[test]
-    fn control_tokens_match_no_text() {
-        let anything = Description::Lark("start: /(?s:.*)/".to_string());
-        let mask = constraint(&anything).unwrap().mask().unwrap();
-        for id in 256..END {
-            assert!(!mask.allows(id), "{id}");
-        }
-        assert!(mask.allows(END) && mask.allows(b'a'.into()) && mask.allows(END + 1));
-    }
-
-    #[test]
-    fn when_nothing_may_follow_only_the_end_is_allowed() {
-        let mut constraint = constraint(&Description::Lark("start: \"ab\"".to_string())).unwrap();
-        assert!(!constraint.mask().unwrap().allows(END));
-        for byte in b"ab" {
-            constraint.accept(u32::from(*byte)).unwrap();
-        }
-        let mask = constraint.mask().unwrap();
-        let allowed: Vec<u32> = (0..300).filter(|&id| mask.allows(id)).collect();
-        assert_eq!(allowed, [END]);
-    }
-
-    #[test]
-    fn grammars_that_cannot_be_compiled_are_errors() {
-        let problem = |description: Description| match constraint(&description) {
-            Err(LlmError::Grammar { message }) => message,
-            Err(other) => panic!("{other:?}"),
-            Ok(_) => panic!("compiled: {description:?}"),
-        };
-        let lark = |grammar: &str| problem(Description::Lark(grammar.to_string()));
-        assert!(lark("start: missing").contains("missing"));
-        assert!(!lark("").is_empty());
-        assert!(!lark("start: /(/").is_empty());
-        assert!(!lark("start: \"a").is_empty());
-        assert!(lark(&format!("start: {}\"a\"{}", "(".repeat(1000), ")".repeat(1000))).contains("nest"));
-        assert!(lark(&"a: \"b\"\n".repeat(10_000)).contains("rules"));
-        assert!(lark(&" ".repeat(2 << 20)).contains("bytes"));
-        assert!(!problem(Description::JsonSchema(json!({"type": "nonsense"}))).is_empty());
-        assert!(!problem(Description::JsonSchema(json!({"type": "string", "pattern": "("}))).is_empty());
-        for message in [lark("start: missing"), lark("start: /(/")] {
-            assert!(!message.contains("<non-verbose") && !message.contains("backtrace"), "{message}");
-        }
-    }
-
-    #[test]
-    fn long_chains_of_rules_do_not_exhaust_the_stack() {
-        let count = GRAMMAR_LIMITS.rules - 1;
-        let mut grammar = "start: r0\n".to_string();
-        for rule in 0..count - 1 {
-            grammar.push_str(&format!("r{rule}: r{} \"a\"\n", rule + 1));
-        }
-        grammar.push_str(&format!("r{}: \"b\"\n", count - 1));
-        // Whether it compiles is the compiler's choice.
-        let _ = constraint(&Description::Lark(grammar));
-    }
-
-    #[test]
-    fn long_chains_of_definitions_do_not_exhaust_the_stack() {
-        let links = [
-            |next: &str| json!({"type": "object", "properties": {"a": {"$ref": next}}, "required": ["a"]}),
-            |next: &str| json!({"anyOf": [{"$ref": next}, {"const": next}]}),
-            |next: &str| json!({"allOf": [{"$ref": next}]}),
-            |next: &str| json!({"$ref": next}),
-            |next: &str| json!({"type": "array", "items": {"$ref": next}}),
-        ];
-        for link in links {
-            let mut definitions = serde_json::Map::new();
-            let last = GRAMMAR_LIMITS.references - 1;
-            for index in 0..last {
-                definitions.insert(format!("d{index}"), link(&format!("#/$defs/d{}", index + 1)));
-            }
-            definitions.insert(format!("d{last}"), json!({"const": 1}));
-            let mut schema = json!({"$ref": "#/$defs/d0", "$defs": definitions});
-            // Whether it compiles is the compiler's choice.
-            let _ = constraint(&Description::JsonSchema(schema.clone()));
-            schema["properties"] = json!({"more": {"$ref": "#/$defs/d1"}});
-            assert!(matches!(constraint(&Description::JsonSchema(schema)), Err(LlmError::Grammar { .. })));
-        }
-    }
-
-    #[test]
-    fn deep_schemas_do_not_exhaust_the_stack() {
-        // As deep as JSON text may be to be read at all.
-        let wraps = [
-            |inner: serde_json::Value| json!({"items": inner}),
-            |inner: serde_json::Value| json!({"anyOf": [inner, {"const": 2}]}),
-            |inner: serde_json::Value| json!({"allOf": [inner]}),
-            |inner: serde_json::Value| json!({"properties": {"a": inner}}),
-        ];
-        for wrap in wraps {
-            let mut schema = json!({"const": 1});
-            for _ in 0..60 {
-                schema = wrap(schema);
-            }
-            let _ = constraint(&Description::JsonSchema(schema));
-        }
-    }
-
-    #[test]
-    fn masks_are_the_same_every_time() {
-        let schema = Description::JsonSchema(
-            json!({"type": "array", "items": {"type": ["number", "string", "null"]}}),
-        );
-        let run = || {
-            let mut constraint = constraint(&schema).unwrap();
-            let mut masks = Vec::new();
-            for token in tokenizer().encode("[1.5,\"a\\n\",null]", Special::Text) {
-                masks.push(constraint.mask().unwrap());
-                constraint.accept(token).unwrap();
-            }
-            masks
-        };
-        assert_eq!(run(), run());
-    }
-
-    #[test]
-    fn of_tokens_with_the_same_bytes_one_is_used() {
-        let tokenizer = tokenizer();
-        let words = trie_words(&tokenizer);
-        assert_eq!(words[END as usize], b"\xff<|end|>");
-        assert_eq!(words.len(), tokenizer.vocabulary_size());
-        assert_eq!(trie_nodes(&[b"ab".to_vec(), b"abc".to_vec(), b"b".to_vec(), vec![]]), 1 + 4);
-    }
-}
+mod tests;

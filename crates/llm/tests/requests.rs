@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use glasshouse_halt::Config;
 use glasshouse_llm::sampler::answer_seed;
-use glasshouse_llm::{GuardConfig, LlmError, LoadedModel, Session, TokenEvent};
+use glasshouse_llm::{Draft, GuardConfig, LlmError, LoadedModel, Session, TokenEvent};
 use glasshouse_protocol::{
     Constraint, Dry, FinishReason, GenerateRequest, GenerateResponse, Role, Sampling, TokenBias, Usage,
 };
@@ -138,6 +138,24 @@ fn several_answers_are_those_of_single_requests_with_their_seeds() {
         let continued = session.generate(&next, 1, &mut go_on).unwrap();
         assert!(continued.usage.cached_tokens >= response.usage.prompt_tokens + last.len() as u32 - 1);
     }
+}
+
+#[test]
+fn guesses_change_none_of_several_answers() {
+    let model = load();
+    // What comes again and again is guessed.
+    let request = GenerateRequest { n: 3, ..hi("start: /(ab){9}[a-c]{6}(ab){9}/", 60) };
+    let expected = fresh(&model, &request, 2);
+    let mut session = Session::new(Arc::clone(&model));
+    let mut generation = session.start(&request, 2).unwrap();
+    generation.set_draft(Draft::lookup());
+    let response = loop {
+        if let Some(response) = generation.advance(&mut session, &mut go_on).unwrap() {
+            break response;
+        }
+    };
+    assert!(generation.draft().unwrap().statistics().accepted > 0);
+    assert_eq!(response, expected);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub enum Constraint {
     Lark(String),
     /// A regular expression that matches the whole output, in the syntax of Rust's `regex` without look-around.
     Regex(String),
+    /// A grammar in llama.cpp's GBNF syntax; its rule `root` is the output.
+    Gbnf(String),
 }
 
 /// Generate the next assistant message of a conversation.

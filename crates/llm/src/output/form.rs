@@ -66,14 +66,12 @@ impl Ending {
 
     /// Where the body in `text` ends and where what follows it begins, if it ends there.
     pub(super) fn end(self, text: &str) -> Option<(usize, usize)> {
-        let mark = match self {
+        let (mark, is_python) = match self {
             Self::Output { .. } => return None,
             Self::Next(mark) => return text.find(mark).map(|position| (position, position)),
-            Self::Fence { python: true } => FENCE,
-            Self::Tag(mark) => mark,
-            Self::Fence { python: false } => FENCE,
+            Self::Fence { python } => (FENCE, python),
+            Self::Tag(mark) => (mark, false),
         };
-        let is_python = self == Self::Fence { python: true };
         let mut from = 0;
         while let Some(offset) = text[from..].find(mark) {
             let position = from + offset;
@@ -136,7 +134,7 @@ impl OutputForm {
     }
 
     /// How the model writes calls.
-    pub fn calls_as(&self) -> CallForm {
+    pub fn call_form(&self) -> CallForm {
         self.calls
     }
 

@@ -135,7 +135,7 @@ impl OutputParser {
             let rest = std::mem::take(&mut self.pending);
             match self.state {
                 State::Reasoning => self.reason(rest.trim_end()),
-                _ => self.content.push_str(rest.trim_end()),
+                _ => self.say(rest.trim_end()),
             }
             self.state = State::Call { before: String::new(), ending: opener.ending };
         }
@@ -155,7 +155,7 @@ impl OutputParser {
             }
             State::Reasoning => self.reason(rest.trim_end()),
             State::Content if self.calls.is_empty() => self.content.push_str(&rest),
-            State::Content => self.content.push_str(rest.trim_end()),
+            State::Content => self.say(rest.trim_end()),
             State::Call { .. } => self.close(&rest, "", is_whole),
         }
         self.state = State::Content;
@@ -266,9 +266,10 @@ impl OutputParser {
         self.reasoning.get_or_insert_default().push_str(text);
     }
 
-    /// Appends text; what stands behind calls begins with its first letter.
+    /// Appends text. Where calls come first, it begins with its first letter.
     fn say(&mut self, text: &str) {
-        let text = if self.calls.is_empty() { text } else { text.trim_start() };
+        let is_behind_calls = !(self.calls.is_empty() && self.rejected.is_empty());
+        let text = if self.content.is_empty() && is_behind_calls { text.trim_start() } else { text };
         self.content.push_str(text);
     }
 

@@ -107,6 +107,12 @@ fn hermes_calls_stand_between_tags() {
         says("Let me see.", &[made.clone(), made.clone()])
     );
     assert_eq!(parse(&hermes, &format!("{call} Done.")), says("Done.", std::slice::from_ref(&made)));
+    // The text goes on as it was written, in whatever pieces it comes.
+    let text = format!("Hm.\n{call}\nDone. So. \n");
+    for cuts in [vec![], (0..text.len()).collect()] {
+        let parsed = parse_in_pieces(parser(&hermes, ""), &text, &[], &cuts, true);
+        assert_eq!(parsed, says("Hm.\nDone. So.", std::slice::from_ref(&made)));
+    }
     // The tag within a text of the arguments is no tag.
     let tricky =
         "<tool_call>{\"name\":\"calculate\",\"arguments\":{\"expression\":\"</tool_call>\"}}</tool_call>x";
@@ -179,7 +185,7 @@ fn reasoning_is_apart_from_the_text() {
 #[test]
 fn llama_calls_are_the_whole_message_or_behind_the_python_tag() {
     let llama = form("ipython", &["<|python_tag|>"]);
-    assert_eq!(llama.calls_as(), CallForm::Llama);
+    assert_eq!(llama.call_form(), CallForm::Llama);
     let time = ("get_time", json!({}));
     assert_eq!(
         parse(&llama, "{\"name\": \"get_time\", \"parameters\": {}}"),
@@ -215,7 +221,7 @@ fn llama_calls_are_the_whole_message_or_behind_the_python_tag() {
 #[test]
 fn mistral_calls_stand_behind_their_token() {
     let mistral = form("[AVAILABLE_TOOLS]", &["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]);
-    assert_eq!(mistral.calls_as(), CallForm::Mistral);
+    assert_eq!(mistral.call_form(), CallForm::Mistral);
     let control = ["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"];
     let parse = |text: &str| {
         let mut parser = parser(&mistral, "");
@@ -259,7 +265,7 @@ fn mistral_calls_stand_behind_their_token() {
 #[test]
 fn gemma_calls_are_python_or_json_in_a_block() {
     let gemma = form("<start_of_turn>", &[]);
-    assert_eq!(gemma.calls_as(), CallForm::Gemma);
+    assert_eq!(gemma.call_form(), CallForm::Gemma);
     let (time, two) = (("get_time", json!({})), ("calculate", json!({"expression": "2"})));
     for text in [
         "Hm.\n```tool_code\nget_time()\n```",
@@ -305,7 +311,7 @@ fn gemma_calls_are_python_or_json_in_a_block() {
 #[test]
 fn plain_json_is_a_call_where_it_is_the_whole_message_or_a_block() {
     let plain = form("tool", &[]);
-    assert_eq!(plain.calls_as(), CallForm::Json);
+    assert_eq!(plain.call_form(), CallForm::Json);
     let made = [("get_time", json!({}))];
     assert_eq!(parse(&plain, "{\"name\":\"get_time\",\"arguments\":{}}"), says("", &made));
     assert_eq!(parse(&plain, "{\"function\":{\"name\":\"get_time\",\"arguments\":\"{}\"}}"), says("", &made));
