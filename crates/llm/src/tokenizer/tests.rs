@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::testing::{CONTROL, END, data, texts, tokenizer};
 use super::*;
+use crate::gguf::{GgufWriter, MetadataValue};
 
 /// The id of the first user-defined token.
 const THOUGHT: u32 = 256 + CONTROL.len() as u32;
@@ -173,6 +174,33 @@ fn small<'a>(model: &'a str, tokens: &[&'a str], types: &[i32], scores: &[f32]) 
         end: Some(1),
         ..TokenizerData::default()
     }
+}
+
+#[test]
+fn metadata_is_read_from_a_file() {
+    let text = |text: &str| MetadataValue::String(text.into());
+    let values = [
+        ("model", text("t5")),
+        ("tokens", MetadataValue::Strings(["<unk>", "</s>", "a", "<P>", "<R>"].map(String::from).into())),
+        ("token_type", MetadataValue::I32s(vec![2, 3, 1, 3, 3])),
+        // Whole numbers, as some files have.
+        ("scores", MetadataValue::I32s(vec![0, 0, -1, 0, 0])),
+        ("unknown_token_id", MetadataValue::U32(0)),
+        ("eos_token_id", MetadataValue::U32(1)),
+        ("prefix_token_id", MetadataValue::U32(3)),
+        ("fim_rep_token_id", MetadataValue::U32(4)),
+        ("precompiled_charsmap", MetadataValue::I32s(vec![4, 0, 0, 0, 0, 0, 0, 0, 0])),
+        ("add_eos_token", MetadataValue::Bool(false)),
+    ];
+    let metadata: Vec<_> =
+        values.into_iter().map(|(name, value)| (format!("tokenizer.ggml.{name}"), value)).collect();
+    let mut bytes = Vec::new();
+    GgufWriter::new(&mut bytes, &metadata, Vec::new()).unwrap().finish().unwrap();
+    let tokenizer = Tokenizer::from_gguf(&Gguf::from_vec(bytes).unwrap()).unwrap();
+    let expected = FillInMiddle { prefix: Some(3), repository: Some(4), ..FillInMiddle::default() };
+    assert_eq!(tokenizer.fill_in_middle(), expected);
+    assert_eq!(tokenizer.end_tokens(), [1, 4]);
+    assert_eq!(tokenizer.with_begin_and_end(tokenizer.encode("ab", Special::Text)), [2, 0]);
 }
 
 #[test]
