@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use crate::LlmError;
 use crate::formats::{encode_i2s_trailer, encode_row};
-use crate::gguf::{GgufWriter, MetadataValue, TensorSpecification, TensorType};
+use crate::gguf::{GgufWriter, I2sPacking, MetadataValue, TensorSpecification, TensorType};
 
 pub use tiny::Tiny;
 
@@ -71,7 +71,7 @@ const TINY_TYPES: [(&str, TensorType); 19] = [
     ("q4_0", TensorType::Q4_0),
     ("tq2_0", TensorType::Tq2_0),
     ("tq1_0", TensorType::Tq1_0),
-    ("i2_s", TensorType::I2S),
+    ("i2_s", TensorType::I2S(I2sPacking::X86)),
 ];
 
 impl Preset {
@@ -129,7 +129,7 @@ impl Preset {
                 | TensorType::Q4_0
                 | TensorType::Tq2_0
                 | TensorType::Tq1_0
-                | TensorType::I2S => TensorType::F16,
+                | TensorType::I2S(_) => TensorType::F16,
                 _ => weights,
             },
             tied: architecture != "llama",
@@ -340,7 +340,7 @@ fn fill(name: &str, kind: TensorType, random: &mut Random, row: &mut [f32]) {
             1.0 + 3.5 * (1.0 + random.unit())
         } else if name == "token_embd.weight" {
             random.unit()
-        } else if matches!(kind, TensorType::Tq1_0 | TensorType::Tq2_0 | TensorType::I2S) {
+        } else if matches!(kind, TensorType::Tq1_0 | TensorType::Tq2_0 | TensorType::I2S(_)) {
             ((random.next() % 3) as f32 - 1.0) * (1.5 / columns).sqrt()
         } else {
             // A variance of 1 / columns keeps the width of activations.
@@ -367,7 +367,7 @@ pub fn write_to(output: impl Write, preset: Preset) -> std::io::Result<()> {
             fill(&tensor.name, kind, &mut random, &mut values);
             let mut bytes = Vec::new();
             encode_row(kind, &values, scale, &mut bytes);
-            if kind == TensorType::I2S && row + 1 == rows {
+            if matches!(kind, TensorType::I2S(_)) && row + 1 == rows {
                 encode_i2s_trailer(scale, &mut bytes);
             }
             bytes

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use half::f16;
 
 use crate::LlmError;
-use crate::formats::{self, Block, BlockType, I2S_UNIT, TERNARY_BLOCK};
+use crate::formats::{self, BlockType, I2S_UNIT, TERNARY_BLOCK};
 use crate::gguf::{Gguf, Place, TensorInfo, TensorType};
 use crate::host::PackedBytes;
 use crate::kernels::{
@@ -77,7 +77,7 @@ impl Matrix {
     ) -> Result<Self, LlmError> {
         let (rows, columns) = (info.rows() as usize, info.columns() as usize);
         let tensor_scale = match info.tensor_type {
-            TensorType::I2S => formats::i2s_scale(gguf.tensor_bytes(info), rows * columns),
+            TensorType::I2S(_) => formats::i2s_scale(gguf.tensor_bytes(info), rows * columns),
             _ => 1.0,
         };
         if !tensor_scale.is_finite() {
@@ -109,15 +109,16 @@ impl Matrix {
                 let group = |rows: &[&[u8]], group: &mut [u8]| tq_group(kind, block_bytes, rows, group);
                 Data::Ternary(pack(blocks * block_bytes, group_bytes, &group)?, TernaryScale::PerBlock)
             }
-            TensorType::I2S => {
+            kind @ TensorType::I2S(_) => {
                 let units = columns / I2S_UNIT;
-                let packed = pack(units * 32, units * UNIT_BYTES, &i2s_group)?;
+                let group = |rows: &[&[u8]], group: &mut [u8]| i2s_group(kind, rows, group);
+                let packed = pack(units * 32, units * UNIT_BYTES, &group)?;
                 Data::Ternary(packed, TernaryScale::PerTensor(tensor_scale))
             }
             other => {
                 let kind = BlockType::of(other).ok_or_else(|| unsupported_type(info))?;
                 let row_bytes = columns / kind.columns() * kind.bytes();
-                let group = |rows: &[&[u8]], group: &mut [u8]| block_group(kind, rows, group);
+                let group = |rows: &[&[u8]], group: &mut [u8]| kernels::pack_rows(kind, rows, group);
                 Data::Blocks(kind, pack(row_bytes, kind.group_bytes(columns), &group)?)
             }
         };
@@ -267,16 +268,6 @@ fn rearrange(bytes: &mut [u8], group_bytes: usize, pool: &ThreadPool, pack: &Pac
     });
 }
 
-/// Packs rows of blocks.
-fn block_group(kind: BlockType, rows: &[&[u8]], group: &mut [u8]) {
-    for (row, bytes) in rows.iter().enumerate() {
-        let blocks = group.chunks_exact_mut(kind.packed_bytes());
-        for (source, packed) in bytes.chunks_exact(kind.bytes()).zip(blocks) {
-            kernels::pack(kind, &Block::read(kind, source), row, packed);
-        }
-    }
-}
-
 /// Writes 128 codes of `row` into a unit.
 fn pack_unit(codes: &[u8], row: usize, unit: &mut [u8]) {
     for (codes, vector) in codes.chunks_exact(16).zip(unit.chunks_exact_mut(32)) {
@@ -315,11 +306,11 @@ fn tq_group(kind: TensorType, block_bytes: usize, rows: &[&[u8]], group: &mut [u
     }
 }
 
-fn i2s_group(rows: &[&[u8]], group: &mut [u8]) {
+fn i2s_group(kind: TensorType, rows: &[&[u8]], group: &mut [u8]) {
     let mut codes = [0; I2S_UNIT];
     for (row, bytes) in rows.iter().enumerate() {
         for (source, unit) in bytes.chunks_exact(32).zip(group.chunks_exact_mut(UNIT_BYTES)) {
-            formats::ternary_codes(TensorType::I2S, source, &mut codes);
+            formats::ternary_codes(kind, source, &mut codes);
             pack_unit(&codes, row, unit);
         }
     }
@@ -389,11 +380,12 @@ pub(crate) fn multiply(machine: Machine<'_>, x: &[f32], products: &mut [(&Matrix
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gguf::{GgufWriter, TensorSpecification};
+    use crate::gguf::{GgufWriter, I2sPacking, MetadataValue, TensorSpecification};
 
     /// All types whose matrices are repacked.
     fn packed_types() -> impl Iterator<Item = TensorType> {
-        TensorType::COMPUTED.into_iter().filter(|kind| kind.block().unwrap().0 > 1)
+        let blocks = TensorType::COMPUTED.into_iter().filter(|kind| kind.block().unwrap().0 > 1);
+        blocks.chain([TensorType::I2S(I2sPacking::Arm)])
     }
 
     /// The scale of I2_S tensors.
@@ -402,14 +394,19 @@ mod tests {
     /// A file of one matrix of 24 rows and 512 columns, and the matrix, which alone holds the file.
     fn load(kind: TensorType) -> (Vec<u8>, Arc<Gguf>, Matrix) {
         let specification = TensorSpecification::new("matrix", &[512, 24], kind);
-        let mut writer = GgufWriter::new(Vec::new(), &[], vec![specification]).unwrap();
+        let packing = match kind {
+            TensorType::I2S(packing) => packing,
+            _ => I2sPacking::default(),
+        };
+        let metadata = [(I2sPacking::KEY.to_owned(), MetadataValue::String(packing.name().to_owned()))];
+        let mut writer = GgufWriter::new(Vec::new(), &metadata, vec![specification]).unwrap();
         let mut bytes = Vec::new();
         for row in 0..24 {
             let row: Vec<f32> =
                 (0..512).map(|column| ((row * 37 + column * 11) % 101) as f32 - 50.0).collect();
             formats::encode_row(kind, &row, 50.0, &mut bytes);
         }
-        if kind == TensorType::I2S {
+        if matches!(kind, TensorType::I2S(_)) {
             formats::encode_i2s_trailer(SCALE, &mut bytes);
         }
         writer.tensor([&bytes]).unwrap();

@@ -395,7 +395,7 @@ impl Weights {
 /// The scale of all rows of a table.
 fn table_scale(gguf: &Gguf, info: &TensorInfo) -> f32 {
     match info.tensor_type {
-        TensorType::I2S => {
+        TensorType::I2S(_) => {
             formats::i2s_scale(gguf.tensor_bytes(info), (info.rows() * info.columns()) as usize)
         }
         _ => 1.0,

@@ -4,7 +4,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use glasshouse_llm::generate_random::{Preset, write_to};
-use glasshouse_llm::gguf::{Gguf, GgufWriter, MetadataValue, TensorSpecification, TensorType};
+use glasshouse_llm::gguf::{Gguf, GgufWriter, I2sPacking, MetadataValue, TensorSpecification, TensorType};
 use glasshouse_llm::{LlmError, Model};
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn small() -> Vec<u8> {
         vec![
             TensorSpecification::new("first", &[32, 3], TensorType::Q8_0),
             TensorSpecification::new("second", &[5], TensorType::F32),
-            TensorSpecification::new("third", &[256, 2], TensorType::I2S),
+            TensorSpecification::new("third", &[256, 2], TensorType::I2S(I2sPacking::X86)),
         ],
     )
 }
@@ -192,6 +192,49 @@ fn overlapping_tensors_are_refused() {
 }
 
 #[test]
+fn type_numbers_that_bitnet_took_mean_what_the_file_is() {
+    let types = |architecture: &str, file_type: Option<u32>, id: u32| {
+        let mut metadata = vec![("general.architecture", MetadataValue::String(architecture.into()))];
+        metadata.extend(file_type.map(|kind| ("general.file_type", MetadataValue::U32(kind))));
+        let tensor = TensorSpecification::new("t", &[256], TensorType::F32);
+        let bytes = file(&metadata, vec![tensor]);
+        let old = [&b"t\x01\0\0\0"[..], &256u64.to_le_bytes(), &0u32.to_le_bytes()].concat();
+        let new = [&b"t\x01\0\0\0"[..], &256u64.to_le_bytes(), &id.to_le_bytes()].concat();
+        Gguf::from_vec(patched(bytes, &old, &new)).unwrap().tensors()[0].tensor_type
+    };
+    let i2s = TensorType::I2S(I2sPacking::X86);
+    assert_eq!(types("bitnet-b1.58", Some(40), 36), i2s);
+    assert_eq!(types("bitnet-b1.58", Some(1), 36), i2s);
+    assert_eq!(types("llama", Some(40), 36), i2s);
+    assert_eq!(types("llama", None, 36), i2s);
+    assert_eq!(types("llama", Some(25), 36), TensorType::Other(36));
+    assert_eq!(types("llama", Some(38), 39), TensorType::Mxfp4);
+    assert_eq!(types("bitnet-b1.58", Some(39), 39), TensorType::Other(39));
+    assert_eq!(types("llama", Some(40), 38), TensorType::Other(38));
+}
+
+#[test]
+fn the_packing_of_i2_s_is_what_the_metadata_says_or_the_caller() {
+    let packed = |stated: Option<&str>| {
+        let metadata: Vec<_> =
+            stated.map(|name| (I2sPacking::KEY, MetadataValue::String(name.into()))).into_iter().collect();
+        let tensor = TensorSpecification::new("t", &[128], TensorType::I2S(I2sPacking::X86));
+        let mut bytes = file(&metadata, vec![tensor]);
+        bytes.resize(bytes.len() + 64, 0);
+        Gguf::from_vec(bytes)
+    };
+    assert_eq!(packed(None).unwrap().i2s_packing(), Some((I2sPacking::X86, false)));
+    assert_eq!(packed(Some("x86")).unwrap().i2s_packing(), Some((I2sPacking::X86, true)));
+    assert_eq!(packed(Some("arm")).unwrap().i2s_packing(), Some((I2sPacking::Arm, true)));
+    let error = packed(Some("vax")).unwrap_err().to_string();
+    assert!(error.contains("`x86` or `arm`") && error.contains("`vax`"), "{error}");
+    let mut gguf = packed(None).unwrap();
+    gguf.set_i2s_packing(I2sPacking::Arm);
+    assert_eq!(gguf.tensors()[0].tensor_type, TensorType::I2S(I2sPacking::Arm));
+    assert_eq!(Gguf::from_vec(small()).unwrap().i2s_packing(), Some((I2sPacking::X86, false)));
+}
+
+#[test]
 fn alignment_is_followed_and_checked() {
     for (alignment, good) in [(64, true), (8, true), (0, false), (4, false), (48, false), (1 << 30, false)] {
         let mut bytes = file(&[("general.alignment", MetadataValue::U32(alignment))], Vec::new());
@@ -244,15 +287,15 @@ fn models_that_would_be_computed_wrongly_are_refused() {
         load(patched(bytes.clone(), b"rope_freqs.weight", b"rope_freqz.weight"))
             .contains("`rope_freqz.weight`")
     );
-    // The type of a matrix, F16, becomes Q4_K; its blocks are unknown, so only the model refuses it.
+    // The type of a matrix, F16, becomes IQ2_XXS; its blocks are unknown, so only the model refuses it.
     let old = [
         b"blk.0.attn_k.weight".as_slice(),
         &2u32.to_le_bytes(),
         &256u64.to_le_bytes(),
         &128u64.to_le_bytes(),
     ];
-    let (old, kind) = (old.concat(), 12u32.to_le_bytes());
-    assert!(load(patched(bytes.clone(), &old, &[&old[..], &kind].concat())).contains("Q4_K"));
+    let (old, kind) = (old.concat(), 16u32.to_le_bytes());
+    assert!(load(patched(bytes.clone(), &old, &[&old[..], &kind].concat())).contains("IQ2_XXS"));
     let renamed = patched(bytes, b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0mamba");
     let error = load(renamed);
     assert!(error.contains("`mamba`") && error.contains("qwen3, gemma, gemma2"), "{error}");

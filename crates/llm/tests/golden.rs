@@ -34,8 +34,8 @@ fn tolerance(preset: Preset, implementation: &str) -> f64 {
     };
     let llama = matches!(preset, Preset::TinyLlama(_));
     match (kind, implementation) {
-        (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S, "numpy") if !llama => 0.001,
-        (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S, _) => 0.04,
+        (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S(_), "numpy") if !llama => 0.001,
+        (TensorType::Tq2_0 | TensorType::Tq1_0 | TensorType::I2S(_), _) => 0.04,
         (TensorType::F32 | TensorType::F16 | TensorType::Bf16, "numpy") => 0.0002,
         (TensorType::Bf16, _) => 0.01,
         (TensorType::F32 | TensorType::F16, _) => 0.002,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use glasshouse_llm::generate_random::{Preset, write_to};
-use glasshouse_llm::gguf::{Gguf, TensorType};
+use glasshouse_llm::gguf::{Gguf, I2sPacking, TensorType};
 use glasshouse_llm::{Kernels, LlmError, Model};
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ fn a_long_prompt_gives_the_logits_of_token_by_token_evaluation() {
         let model = model(Preset::TinyLlama(kind), 2, Kernels::detect());
         assert!(logits(&model, &[&prompt]) == logits(&model, &single), "{kind:?}");
     }
-    for kind in [TensorType::Tq2_0, TensorType::I2S] {
+    for kind in [TensorType::Tq2_0, TensorType::I2S(I2sPacking::X86)] {
         let model = model(Preset::TinyBitNet(kind), 2, Kernels::detect());
         assert!(logits(&model, &[&prompt]) == logits(&model, &single), "{kind:?}");
     }

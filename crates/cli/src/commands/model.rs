@@ -8,6 +8,7 @@ use glasshouse_llm::{
     bench::{self, BenchOptions},
     fingerprint,
     generate_random::{self, Preset},
+    gguf::I2sPacking,
     tokenizer::{Special, Tokenizer},
 };
 use glasshouse_runtime::ModelSource;
@@ -45,6 +46,13 @@ pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
     ];
     for (label, value) in lines {
         anstream::println!("{label:<13}{}", value.escape_debug());
+    }
+    if let Some((packing, stated)) = gguf.i2s_packing() {
+        let (name, key) = (packing.name(), I2sPacking::KEY);
+        let why =
+            if stated { "as the file says".to_owned() } else { format!("assumed: no key {key} says arm") };
+        let label = "packing";
+        anstream::println!("{label:<13}{name} ({why})");
     }
     if arguments.tensors {
         for tensor in gguf.tensors() {

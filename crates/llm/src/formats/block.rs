@@ -263,7 +263,7 @@ impl BlockType {
     }
 
     /// Where the parts of a block lie in a file: scale, minimum, factors, codes.
-    fn places(self) -> [usize; 4] {
+    const fn places(self) -> [usize; 4] {
         match self {
             Self::Q2K => [80, 82, 0, 16],
             Self::Q3K => [108, 0, 96, 0],
@@ -364,6 +364,7 @@ impl Block {
     }
 
     /// Takes the bytes of a file apart.
+    #[inline(always)]
     pub fn read(kind: BlockType, bytes: &[u8]) -> Self {
         let [scale, minimum, factors, codes] = kind.places();
         let mut block = Self::zero();

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use crate::gguf::TensorType;
 
 use super::block::{BLOCK_COLUMNS, Block, BlockType, Factors, IQ4_VALUES, MXFP4_VALUES, PART_COLUMNS};
-use super::ternary::{I2S_UNIT, TERNARY_BLOCK, pack_tq1_0, pack_tq2_0};
+use super::ternary::{TERNARY_BLOCK, pack_i2s, pack_tq1_0, pack_tq2_0};
 
 /// Encodes `row` as `tensor_type` at the end of `out`. Ternary types take each block's largest magnitude as its
 /// scale; I2_S takes `scale` (the tensor's largest magnitude), and its trailer comes from [`encode_i2s_trailer`].
@@ -33,15 +33,7 @@ pub fn encode_row(tensor_type: TensorType, row: &[f32], scale: f32, out: &mut Ve
                 out.extend_from_slice(&scale.to_le_bytes());
             }
         }
-        TensorType::I2S => {
-            for unit in row.chunks(I2S_UNIT) {
-                let codes = codes_of(unit, scale);
-                for byte in 0..32 {
-                    let packed = (0..4).fold(0, |bits, group| bits << 2 | codes[group * 32 + byte]);
-                    out.push(packed);
-                }
-            }
-        }
+        TensorType::I2S(packing) => pack_i2s(packing, &codes_of(row, scale), out),
         _ => {
             let kind = BlockType::of(tensor_type).expect("only types with a known layout can be encoded");
             for values in row.chunks(kind.columns()) {

@@ -45,7 +45,7 @@ pub(crate) fn decode_row(tensor_type: TensorType, row: &[u8], scale: f32, out: &
                 }
             }
         }
-        TensorType::I2S => {
+        TensorType::I2S(_) => {
             let mut codes = [0; I2S_UNIT];
             for (values, block) in out.chunks_exact_mut(I2S_UNIT).zip(row.chunks_exact(32)) {
                 ternary_codes(tensor_type, block, &mut codes);
@@ -67,11 +67,17 @@ pub(crate) fn decode_row(tensor_type: TensorType, row: &[u8], scale: f32, out: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gguf::I2sPacking;
 
     #[test]
     fn ternary_types_decode_to_what_was_encoded() {
         let row: Vec<f32> = (0..512).map(|i| [0.5, 0.0, -0.5][(i * 7 + i / 3) % 3]).collect();
-        for tensor_type in [TensorType::Tq1_0, TensorType::Tq2_0, TensorType::I2S] {
+        for tensor_type in [
+            TensorType::Tq1_0,
+            TensorType::Tq2_0,
+            TensorType::I2S(I2sPacking::X86),
+            TensorType::I2S(I2sPacking::Arm),
+        ] {
             let (mut bytes, mut decoded) = (Vec::new(), vec![0.0; 512]);
             encode_row(tensor_type, &row, 0.5, &mut bytes);
             assert_eq!(bytes.len() as u64, tensor_type.row_bytes(512).unwrap());
@@ -121,7 +127,7 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/golden/blocks.json")).unwrap();
         for tensor_type in TensorType::COMPUTED {
             let Some((_, golden)) = golden.iter().find(|(name, _)| **name == tensor_type.name()) else {
-                assert!(tensor_type.block().unwrap().0 == 1 || tensor_type == TensorType::I2S);
+                assert!(tensor_type.block().unwrap().0 == 1 || matches!(tensor_type, TensorType::I2S(_)));
                 continue;
             };
             let bytes: Vec<u8> = (0..golden.bytes.len())

@@ -1,11 +1,29 @@
 //! Ternary weights: the codes of TQ1_0, TQ2_0 and I2_S.
 
-use crate::gguf::TensorType;
+use crate::gguf::{I2sPacking, TensorType};
 
 /// Elements of a TQ1_0 or TQ2_0 block.
 pub(crate) const TERNARY_BLOCK: usize = 256;
 /// Elements of an I2_S unit; two of them are as long as a TQ block.
 pub(crate) const I2S_UNIT: usize = 128;
+
+/// Bytes among which the quantizer spread four times as many weights.
+fn i2s_block_bytes(packing: I2sPacking) -> usize {
+    match packing {
+        I2sPacking::X86 => 32,
+        I2sPacking::Arm => 16,
+    }
+}
+
+/// Appends the codes of I2_S weights.
+pub(super) fn pack_i2s(packing: I2sPacking, codes: &[u8], out: &mut Vec<u8>) {
+    let bytes = i2s_block_bytes(packing);
+    for codes in codes.chunks_exact(4 * bytes) {
+        out.extend(
+            (0..bytes).map(|byte| (0..4).fold(0, |bits, place| bits << 2 | codes[place * bytes + byte])),
+        );
+    }
+}
 
 /// The f32 scale that follows the packed codes of an I2_S tensor of `elements` weights.
 pub(crate) fn i2s_scale(tensor: &[u8], elements: usize) -> f32 {
@@ -32,15 +50,19 @@ pub(crate) fn ternary_codes(tensor_type: TensorType, block: &[u8], codes: &mut [
             digits(&block[32..48], &mut codes[160..240]);
             digits(&block[48..52], &mut codes[240..256]);
         }
-        _ => {
-            for (place, codes) in codes.chunks_exact_mut(32).enumerate() {
-                for (code, byte) in codes.iter_mut().zip(block) {
-                    let bits = (byte >> (6 - 2 * place)) & 3;
-                    // Code 3 is zero in the reference decoder.
-                    *code = if bits == 3 { 1 } else { bits };
+        TensorType::I2S(packing) => {
+            let bytes = i2s_block_bytes(packing);
+            for (codes, block) in codes.chunks_exact_mut(4 * bytes).zip(block.chunks_exact(bytes)) {
+                for (place, codes) in codes.chunks_exact_mut(bytes).enumerate() {
+                    for (code, byte) in codes.iter_mut().zip(block) {
+                        let bits = (byte >> (6 - 2 * place)) & 3;
+                        // Code 3 is zero in the reference decoder.
+                        *code = if bits == 3 { 1 } else { bits };
+                    }
                 }
             }
         }
+        _ => codes.fill(1),
     }
 }
 

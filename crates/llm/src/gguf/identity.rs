@@ -29,6 +29,10 @@ impl Gguf {
                 hasher.update(&bytes[start..bytes.len().min(start + SAMPLE_BYTES)]);
             }
         }
+        if let Some((packing, _)) = self.i2s_packing() {
+            // The caller may have chosen how the same bytes are read.
+            hasher.update(packing.name().as_bytes());
+        }
         *hasher.finalize().as_bytes()
     }
 }

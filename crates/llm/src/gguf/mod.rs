@@ -21,7 +21,7 @@ use crate::host::FileMap;
 use parse::Reader;
 pub use parse::{DEFAULT_ALIGNMENT, MAGIC, VERSION};
 pub(crate) use types::Place;
-pub use types::{I2S_TRAILER_BYTES, TensorInfo, TensorType};
+pub use types::{I2S_TRAILER_BYTES, I2sPacking, TensorInfo, TensorType};
 use value::{ElementType, Value};
 pub use write::{GgufWriter, MetadataValue, TensorSpecification};
 
@@ -98,11 +98,45 @@ impl Gguf {
 
     fn from_storage(storage: Storage) -> Result<Self, LlmError> {
         let parsed = parse::parse(storage.bytes())?;
-        Ok(Self {
+        let mut gguf = Self {
             shards: vec![storage],
             metadata: parsed.metadata,
             tensors: parsed.tensors,
             index: parsed.index,
+        };
+        gguf.pack_i2s_as_stated()?;
+        Ok(gguf)
+    }
+
+    /// Takes I2_S tensors as packed as the metadata says, if it does.
+    fn pack_i2s_as_stated(&mut self) -> Result<(), LlmError> {
+        let Some(name) = self.get_string(I2sPacking::KEY)? else { return Ok(()) };
+        let Some(packing) = I2sPacking::by_name(name) else {
+            return Err(LlmError::WrongValue {
+                key: I2sPacking::KEY.into(),
+                expected: "`x86` or `arm`".into(),
+                found: format!("`{}`", name.escape_debug()),
+            });
+        };
+        self.set_i2s_packing(packing);
+        Ok(())
+    }
+
+    /// Takes all I2_S tensors as packed so, whatever the metadata says; before a model is loaded from them.
+    pub fn set_i2s_packing(&mut self, packing: I2sPacking) {
+        for tensor in &mut self.tensors {
+            if let TensorType::I2S(current) = &mut tensor.tensor_type {
+                *current = packing;
+            }
+        }
+    }
+
+    /// How I2_S tensors are taken as packed, if there are any, and whether the metadata says so.
+    pub fn i2s_packing(&self) -> Option<(I2sPacking, bool)> {
+        let stated = self.metadata.contains_key(I2sPacking::KEY);
+        self.tensors.iter().find_map(|tensor| match tensor.tensor_type {
+            TensorType::I2S(packing) => Some((packing, stated)),
+            _ => None,
         })
     }
 

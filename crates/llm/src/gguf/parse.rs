@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::LlmError;
-use super::types::{TensorInfo, TensorType};
+use super::types::{Dialect, TensorInfo, TensorType};
 use super::value::{ElementType, Value};
 
 /// First bytes of every GGUF file.
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
         Ok(Value::Array(element, count, first..self.position))
     }
 
-    fn tensor(&mut self) -> Result<TensorInfo, LlmError> {
+    fn tensor(&mut self, dialect: Dialect<'_>) -> Result<TensorInfo, LlmError> {
         let name = self.name("a tensor name", MAXIMUM_TENSOR_NAME_BYTES)?;
         let dimensions = self.u32("a dimension count")?;
         if dimensions == 0 || dimensions > MAXIMUM_DIMENSIONS {
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
             return Err(self.error(format!("tensor `{name}` has the impossible shape {shape:?}")));
         }
         let id = self.u32("a tensor type")?;
-        let Some(tensor_type) = TensorType::from_id(id) else {
+        let Some(tensor_type) = dialect.tensor_type(id) else {
             return Err(self.error(format!("tensor `{name}` has the unknown type {id}")));
         };
         let offset = self.u64("a tensor offset")?;
@@ -234,11 +234,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, LlmError> {
         metadata.insert(key, value);
     }
 
+    let dialect = dialect(bytes, &metadata);
     let mut tensors = Vec::new();
     let mut index = BTreeMap::new();
     for number in 0..tensor_count as usize {
         let start = reader.position as u64;
-        let tensor = reader.tensor()?;
+        let tensor = reader.tensor(dialect)?;
         if index.insert(tensor.name.clone(), number).is_some() {
             let problem = format!("the tensor `{}` occurs twice", tensor.name);
             return Err(LlmError::Format { offset: start, problem });
@@ -250,6 +251,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, LlmError> {
     let data_start = (reader.position as u64).next_multiple_of(alignment);
     place(&mut tensors, data_start, alignment, bytes.len() as u64)?;
     Ok(Parsed { metadata, tensors, index })
+}
+
+/// What decides the meaning of type numbers, as far as it is there; whoever needs it complains if it is not.
+fn dialect<'a>(bytes: &'a [u8], metadata: &BTreeMap<String, Value>) -> Dialect<'a> {
+    let architecture = match metadata.get("general.architecture") {
+        Some(Value::String(range)) => std::str::from_utf8(&bytes[range.clone()]).ok(),
+        _ => None,
+    };
+    let file_type = metadata.get("general.file_type").and_then(|value| value.integer(bytes));
+    Dialect { architecture, file_type: file_type.and_then(|kind| u32::try_from(kind).ok()) }
 }
 
 fn check_count(reader: &Reader<'_>, what: &str, count: u64, maximum: u64, each: u64) -> Result<(), LlmError> {

@@ -80,6 +80,7 @@ pub(super) fn join(shards: Vec<Gguf>) -> Result<Gguf, LlmError> {
         }
         model.shards.extend(shard.shards);
     }
+    model.pack_i2s_as_stated()?;
     match model.get_u32(TENSORS)? {
         Some(tensors) if tensors as usize != model.tensors.len() => Err(misfit(
             0,

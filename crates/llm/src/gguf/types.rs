@@ -50,10 +50,69 @@ pub enum TensorType {
     /// 256 ternary weights: 52 bytes of base-3 codes, f16 scale.
     Tq1_0,
     /// 128 ternary weights in 32 bytes of 2-bit codes; one f32 scale for the whole tensor after the data,
-    /// padded to 32 bytes (Microsoft BitNet, x86 packing).
-    I2S,
+    /// padded to 32 bytes (Microsoft BitNet). The packing is not in the type's number: see [`I2sPacking`].
+    I2S(I2sPacking),
     /// A type that ggml knows and this crate does not compute with. The file still opens.
     Other(u32),
+}
+
+/// How BitNet's quantizer packed I2_S tensors. It follows the machine that it ran on, and files do not say which: a file
+/// whose metadata has no [`I2sPacking::KEY`] is taken as packed on x86, as the published ones are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum I2sPacking {
+    /// 128 weights in 32 bytes: bits 7–6 of byte `p` are weight `p`, 5–4 weight `32 + p`, and so on.
+    #[default]
+    X86,
+    /// 64 weights in 16 bytes: bits 7–6 of byte `p` are weight `p`, 5–4 weight `16 + p`, and so on.
+    Arm,
+}
+
+impl I2sPacking {
+    /// The metadata key that says it, by one of [`Self::name`]s.
+    pub const KEY: &str = "general.i2_s.packing";
+
+    /// `x86` or `arm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86 => "x86",
+            Self::Arm => "arm",
+        }
+    }
+
+    /// The packing of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::X86, Self::Arm].into_iter().find(|packing| packing.name() == name)
+    }
+}
+
+/// What a file says about itself that decides what its type numbers mean: BitNet's fork of ggml took numbers that ggml gave
+/// to other types.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dialect<'a> {
+    /// `general.architecture`.
+    pub architecture: Option<&'a str>,
+    /// `general.file_type`.
+    pub file_type: Option<u32>,
+}
+
+impl Dialect<'_> {
+    /// The fork's numbers of files of I2_S and of TL2 tensors.
+    const I2_S_FILE: u32 = 40;
+    const TL2_FILE: u32 = 39;
+
+    /// The type of number `id`.
+    pub fn tensor_type(self, id: u32) -> Option<TensorType> {
+        let bit_net = self.architecture.is_some_and(|name| name.starts_with("bitnet"));
+        match id {
+            // ggml had IQ4_NL_4_4 here, which it took back; such a file has the type of IQ4_NL.
+            36 if !bit_net && self.file_type.is_some_and(|kind| kind != Self::I2_S_FILE) => {
+                Some(TensorType::Other(id))
+            }
+            // The fork's TL2. If a file does not say so, it is too small for MXFP4: its tensors overlap.
+            39 if bit_net && self.file_type == Some(Self::TL2_FILE) => Some(TensorType::Other(id)),
+            _ => TensorType::from_id(id),
+        }
+    }
 }
 
 /// Bytes after the packed data of an I2_S tensor: its f32 scale and padding.
@@ -83,10 +142,10 @@ impl TensorType {
         Self::Q2K,
         Self::Tq2_0,
         Self::Tq1_0,
-        Self::I2S,
+        Self::I2S(I2sPacking::X86),
     ];
 
-    /// The type of ggml's number `id`.
+    /// The type of ggml's number `id`; 36 is I2_S, as packed on x86.
     pub fn from_id(id: u32) -> Option<Self> {
         Some(match id {
             0 => Self::F32,
@@ -106,7 +165,7 @@ impl TensorType {
             30 => Self::Bf16,
             34 => Self::Tq1_0,
             35 => Self::Tq2_0,
-            36 => Self::I2S,
+            36 => Self::I2S(I2sPacking::X86),
             39 => Self::Mxfp4,
             other if other < MAXIMUM_TYPE_ID => Self::Other(other),
             _ => return None,
@@ -133,7 +192,7 @@ impl TensorType {
             Self::Bf16 => 30,
             Self::Tq1_0 => 34,
             Self::Tq2_0 => 35,
-            Self::I2S => 36,
+            Self::I2S(_) => 36,
             Self::Mxfp4 => 39,
             Self::Other(id) => id,
         }
@@ -153,7 +212,7 @@ impl TensorType {
             Self::Iq4Nl => "IQ4_NL".into(),
             Self::Tq2_0 => "TQ2_0".into(),
             Self::Tq1_0 => "TQ1_0".into(),
-            Self::I2S => "I2_S".into(),
+            Self::I2S(_) => "I2_S".into(),
             Self::Q4_1 => "Q4_1".into(),
             Self::Q5_1 => "Q5_1".into(),
             Self::Q2K => "Q2_K".into(),
@@ -162,7 +221,7 @@ impl TensorType {
             Self::Iq4Xs => "IQ4_XS".into(),
             Self::Mxfp4 => "MXFP4".into(),
             Self::Other(id) => {
-                const NAMES: [(u32, &str); 10] = [
+                const NAMES: [(u32, &str); 14] = [
                     (16, "IQ2_XXS"),
                     (17, "IQ2_XS"),
                     (18, "IQ3_XXS"),
@@ -170,6 +229,10 @@ impl TensorType {
                     (21, "IQ3_S"),
                     (22, "IQ2_S"),
                     (29, "IQ1_M"),
+                    (36, "IQ4_NL_4_4"),
+                    (37, "I8_S"),
+                    (38, "TL1"),
+                    (39, "TL2"),
                     (40, "NVFP4"),
                     (41, "Q1_0"),
                     (42, "Q2_0"),
@@ -201,7 +264,7 @@ impl TensorType {
             Self::Iq4Xs => (256, 136),
             Self::Tq2_0 => (256, 66),
             Self::Tq1_0 => (256, 54),
-            Self::I2S => (128, 32),
+            Self::I2S(_) => (128, 32),
             Self::Other(_) => return None,
         })
     }
@@ -219,7 +282,7 @@ impl TensorType {
     /// Bytes of a whole tensor with rows of `columns` elements; `None` as for [`TensorType::row_bytes`].
     pub fn tensor_bytes(self, columns: u64, rows: u64) -> Option<u64> {
         let data = self.row_bytes(columns)?.checked_mul(rows)?;
-        data.checked_add(if self == Self::I2S { I2S_TRAILER_BYTES } else { 0 })
+        data.checked_add(if matches!(self, Self::I2S(_)) { I2S_TRAILER_BYTES } else { 0 })
     }
 }
 

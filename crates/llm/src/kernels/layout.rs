@@ -92,9 +92,59 @@ const _: () = {
     }
 };
 
+/// Packs rows of blocks (eight, or fewer at the end of a matrix) into a zeroed group.
+pub(crate) fn pack_rows(kind: BlockType, rows: &[&[u8]], group: &mut [u8]) {
+    // Each type's loops are compiled for it.
+    macro_rules! by_type {
+        ($($name:ident)*) => {
+            match kind {
+                $(BlockType::$name => pack_rows_of(BlockType::$name, rows, group),)*
+            }
+        };
+    }
+    by_type!(Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K Iq4Nl Iq4Xs Mxfp4);
+}
+
+#[inline(always)]
+fn pack_rows_of(kind: BlockType, rows: &[&[u8]], group: &mut [u8]) {
+    for (row, bytes) in rows.iter().enumerate() {
+        let blocks = group.chunks_exact_mut(kind.packed_bytes());
+        for (source, packed) in bytes.chunks_exact(kind.bytes()).zip(blocks) {
+            if is_in_order(kind) {
+                copy(kind, source, row, packed);
+            } else {
+                pack(kind, &Block::read(kind, source), row, packed);
+            }
+        }
+    }
+}
+
+/// Whether a block lies in a file as it does in a group, but for the other rows between.
+const fn is_in_order(kind: BlockType) -> bool {
+    use BlockType::*;
+    matches!(kind, Q4_0 | Q4_1 | Q8_0 | Iq4Nl | Iq4Xs | Mxfp4)
+}
+
+/// [`pack`] for a block that is in order.
+#[inline(always)]
+fn copy(kind: BlockType, source: &[u8], row: usize, packed: &mut [u8]) {
+    let (floats, codes) = source.split_at(kind.codes_at() / GROUP_ROWS);
+    let scale = kind.scale_bytes();
+    packed[scale * row..][..scale].copy_from_slice(&floats[..scale]);
+    if kind.has_minimum() {
+        packed[kind.minima_at() + 2 * row..][..2].copy_from_slice(&floats[scale..scale + 2]);
+    }
+    let factors = packed[kind.factors_at()..kind.codes_at()].chunks_exact_mut(GROUP_ROWS);
+    factors.zip(&floats[kind.factors_at() / GROUP_ROWS..]).for_each(|(rows, factor)| rows[row] = *factor);
+    let vectors = packed[kind.codes_at()..].chunks_exact_mut(VECTOR_BYTES);
+    for (vector, quad) in vectors.zip(codes.chunks_exact(4)) {
+        vector[4 * row..4 * row + 4].copy_from_slice(quad);
+    }
+}
+
 /// Writes a block as that of `row` into a packed block, whose bytes of that row are zero.
 #[inline(always)]
-pub(crate) fn pack(kind: BlockType, block: &Block, row: usize, packed: &mut [u8]) {
+fn pack(kind: BlockType, block: &Block, row: usize, packed: &mut [u8]) {
     let scale = kind.scale_bytes();
     packed[scale * row..][..scale].copy_from_slice(&block.scale.to_le_bytes()[..scale]);
     if kind.has_minimum() {
@@ -164,9 +214,8 @@ mod tests {
             let blocks: Vec<Vec<u8>> =
                 (0..GROUP_ROWS).map(|_| (0..kind.bytes()).map(|_| byte()).collect()).collect();
             let mut packed = vec![0; kind.packed_bytes()];
-            for (row, bytes) in blocks.iter().enumerate() {
-                pack(kind, &Block::read(kind, bytes), row, &mut packed);
-            }
+            let rows: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+            pack_rows(kind, &rows, &mut packed);
             for (row, bytes) in blocks.iter().enumerate() {
                 let mut found = Vec::new();
                 unpack(kind, &packed, row).write(kind, &mut found);

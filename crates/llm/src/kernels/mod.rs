@@ -41,7 +41,7 @@ use crate::formats::BlockType;
 use crate::host::Half;
 
 pub(crate) use activations::{Activations, Precision};
-pub(crate) use layout::{pack, unpack};
+pub(crate) use layout::{pack_rows, unpack};
 
 /// Rows of a group.
 pub(crate) const GROUP_ROWS: usize = 8;

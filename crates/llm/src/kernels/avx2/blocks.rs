@@ -9,7 +9,7 @@ use super::super::Activations;
 use super::codes::{self, Codes};
 use super::factors::{self, Factors};
 use super::{Tile, TileKernel, accumulate, broadcast, for_each_tile, scales};
-use crate::formats::{BLOCK_COLUMNS, BlockType};
+use crate::formats::{BLOCK_COLUMNS, BlockType, PART_COLUMNS};
 
 /// A type of blocks, and what takes its blocks apart.
 trait Kind {
@@ -229,10 +229,6 @@ unsafe fn minima<K: Kind, const T: usize, const G: usize>(
     dots
 }
 
-/// The order in which quads are taken: those that share a vector of nibbles are neighbours, or parts are.
-const BY_VECTOR: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
-const BY_PART: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-
 /// Sums of factors, values of codes and activations of block `at` of a row, which is block `within` of its packed block.
 ///
 /// # Safety
@@ -246,27 +242,32 @@ unsafe fn dots<K: Kind, const T: usize, const G: usize>(
     at: usize,
     within: usize,
 ) -> [[__m256i; G]; T] {
-    let (vectors, parts) = (K::Codes::VECTORS, K::Factors::PARTS);
+    let parts = K::Factors::PARTS;
     let codes_at = K::TYPE.codes_at() + within * K::TYPE.code_bytes();
-    let order = if vectors == 4 { BY_PART } else { BY_VECTOR };
     let mut dots = [[_mm256_setzero_si256(); G]; T];
-    for first in (0..8).step_by(vectors) {
-        let mut pairs = [[_mm256_setzero_si256(); G]; T];
-        if K::Codes::OFFSET != 0 {
+    let mut pairs = [[_mm256_setzero_si256(); G]; T];
+    macro_rules! begin {
+        ($part:expr) => {
             for token in 0..T {
-                // SAFETY: by this function's contract.
-                let sums = unsafe { pair_sums(tile, token, at, first / 4, 8 / vectors) };
-                pairs[token] = [_mm256_mullo_epi16(sums, _mm256_set1_epi16(-K::Codes::OFFSET)); G];
+                pairs[token] = [_mm256_setzero_si256(); G];
+                if K::Codes::OFFSET != 0 {
+                    // SAFETY: by this function's contract.
+                    let sums = unsafe { pair_sums(tile, token, at, $part, 8 / K::Codes::VECTORS) };
+                    pairs[token] = [_mm256_mullo_epi16(sums, _mm256_set1_epi16(-K::Codes::OFFSET)); G];
+                }
             }
-        }
-        for &quad in &order[first..first + vectors] {
+        };
+    }
+    macro_rules! add_quad {
+        ($quad:literal, $part:expr) => {
+            let column = at * BLOCK_COLUMNS + $part * PART_COLUMNS + $quad * 4;
             for group in 0..G {
                 // SAFETY: the codes of this block are inside the packed block.
-                let codes = unsafe { K::Codes::quad(block(group).add(codes_at), quad) };
+                let codes = unsafe { K::Codes::quad::<$quad>(block(group).add(codes_at), $part) };
                 for token in 0..T {
                     // SAFETY: the columns of this block are within the token's values.
-                    let x = unsafe { broadcast(tile.values[token], at * BLOCK_COLUMNS + quad * 4) };
-                    pairs[token][group] = if vectors == 1 {
+                    let x = unsafe { broadcast(tile.values[token], column) };
+                    pairs[token][group] = if K::Codes::VECTORS == 1 {
                         // Magnitudes (up to 128) times activations with the weight's sign: a pair is at most
                         // 2 · 128 · 127, which fits 16 bits once.
                         _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
@@ -275,17 +276,53 @@ unsafe fn dots<K: Kind, const T: usize, const G: usize>(
                     };
                 }
             }
-        }
-        let part = if parts == 2 { order[first] / 4 } else { 0 };
-        for group in 0..G {
-            // SAFETY: there are so many factors.
-            let factor = unsafe { factors[group].factor(within * parts + part) };
-            for token in 0..T {
-                let dot = _mm256_madd_epi16(pairs[token][group], factor);
-                let sum = &mut dots[token][group];
-                *sum = if first == 0 { dot } else { _mm256_add_epi32(*sum, dot) };
-            }
-        }
+        };
     }
+    macro_rules! end {
+        ($part:expr) => {
+            for group in 0..G {
+                let part = if parts == 2 { $part } else { 0 };
+                // SAFETY: there are so many factors.
+                let factor = unsafe { factors[group].factor(within * parts + part) };
+                for token in 0..T {
+                    let dot = _mm256_madd_epi16(pairs[token][group], factor);
+                    dots[token][group] = _mm256_add_epi32(dots[token][group], dot);
+                }
+            }
+        };
+    }
+    // Written out, so that shifts are by constants. Quads that share a vector of nibbles are neighbours where they can be.
+    macro_rules! each_quad {
+        ($($quad:literal)*) => {
+            match K::Codes::VECTORS {
+                8 => {
+                    begin!(0);
+                    $(
+                        add_quad!($quad, 0);
+                        add_quad!($quad, 1);
+                    )*
+                    end!(0);
+                }
+                4 => {
+                    for part in 0..2 {
+                        // Were the parts known, the vectors that they share would be kept in more registers than there are.
+                        let part = std::hint::black_box(part);
+                        begin!(part);
+                        $(add_quad!($quad, part);)*
+                        end!(part);
+                    }
+                }
+                _ => {
+                    $(
+                        add_quad!($quad, 0);
+                        end!(0);
+                        add_quad!($quad, 1);
+                        end!(1);
+                    )*
+                }
+            }
+        };
+    }
+    each_quad!(0 1 2 3);
     dots
 }

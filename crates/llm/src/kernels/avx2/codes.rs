@@ -13,11 +13,11 @@ pub(super) trait Codes {
     /// signed.
     const VECTORS: usize;
 
-    /// The codes of columns `4 · quad` to `4 · quad + 3` of the 32 that begin at `codes`, one byte each.
+    /// The codes of columns `4 · QUAD` to `4 · QUAD + 3` of part `part` of the 32 columns that begin at `codes`, one byte each.
     ///
     /// # Safety
     /// The CPU has AVX2; the codes of 32 columns of eight rows can be read at `codes`.
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i;
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i;
 }
 
 /// Vector `number`.
@@ -31,8 +31,7 @@ unsafe fn vector(codes: *const u8, number: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(codes.add(32 * number).cast()) }
 }
 
-/// `bits << left`, or to the right if that is negative, in lanes of 16 bits, of which the bits of `mask` are kept in each
-/// byte.
+/// `bits` moved by `left` places, or to the right if that is negative, of which those of `mask` are kept in each byte.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn moved(bits: __m256i, left: i32, mask: i8) -> __m256i {
@@ -44,15 +43,22 @@ fn moved(bits: __m256i, left: i32, mask: i8) -> __m256i {
     _mm256_and_si256(moved, _mm256_set1_epi8(mask))
 }
 
+/// `bits` with those of part 1 in the place of those of part 0, which are four places lower, if they are wanted.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn of_part(bits: __m256i, part: usize) -> __m256i {
+    _mm256_srl_epi16(bits, _mm_cvtsi32_si128(4 * part as i32))
+}
+
 /// Nibbles, in four vectors.
 ///
 /// # Safety
 /// Four vectors can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn nibbles(codes: *const u8, quad: usize) -> __m256i {
+unsafe fn nibbles<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
     // SAFETY: by this function's contract.
-    moved(unsafe { vector(codes, quad % 4) }, if quad < 4 { 0 } else { -4 }, 15)
+    _mm256_and_si256(of_part(unsafe { vector(codes, QUAD) }, part), _mm256_set1_epi8(15))
 }
 
 /// Codes of four bits.
@@ -65,9 +71,9 @@ impl<const OFFSET: i16> Codes for FourBits<OFFSET> {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of four bits are four vectors.
-        unsafe { nibbles(codes, quad) }
+        unsafe { nibbles::<QUAD>(codes, part) }
     }
 }
 
@@ -84,9 +90,9 @@ impl Codes for Float4 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of four bits are four vectors.
-        let nibbles = unsafe { nibbles(codes, quad) };
+        let nibbles = unsafe { nibbles::<QUAD>(codes, part) };
         look_up(const { &values(BlockType::Mxfp4, FLOAT4_OFFSET) }, nibbles)
     }
 }
@@ -100,9 +106,9 @@ impl Codes for NonLinear {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of four bits are four vectors.
-        look_up(const { &values(BlockType::Iq4Nl, 0) }, unsafe { nibbles(codes, quad) })
+        look_up(const { &values(BlockType::Iq4Nl, 0) }, unsafe { nibbles::<QUAD>(codes, part) })
     }
 }
 
@@ -136,10 +142,10 @@ impl<const OFFSET: i16> Codes for FiveBits<OFFSET> {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of five bits are four vectors and one.
-        let (low, high) = unsafe { (nibbles(codes, quad), vector(codes, 4)) };
-        _mm256_or_si256(low, moved(high, 4 - quad as i32, 16))
+        let (low, high) = unsafe { (nibbles::<QUAD>(codes, part), vector(codes, 4)) };
+        _mm256_or_si256(low, moved(of_part(high, part), 4 - QUAD as i32, 16))
     }
 }
 
@@ -153,10 +159,10 @@ impl Codes for SixBits {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of six bits are four vectors and two.
-        let (low, high) = unsafe { (nibbles(codes, quad), vector(codes, 4 + quad / 4)) };
-        _mm256_or_si256(low, moved(high, 4 - 2 * (quad % 4) as i32, 48))
+        let (low, high) = unsafe { (nibbles::<QUAD>(codes, part), vector(codes, 4 + part)) };
+        _mm256_or_si256(low, moved(high, 4 - 2 * QUAD as i32, 48))
     }
 }
 
@@ -169,9 +175,9 @@ impl Codes for TwoBits {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of two bits are two vectors.
-        moved(unsafe { vector(codes, quad / 4) }, -2 * (quad % 4) as i32, 3)
+        moved(unsafe { vector(codes, part) }, -2 * QUAD as i32, 3)
     }
 }
 
@@ -184,10 +190,10 @@ impl Codes for ThreeBits {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of three bits are two vectors and one.
-        let (low, high) = unsafe { (TwoBits::quad(codes, quad), vector(codes, 2)) };
-        _mm256_or_si256(low, moved(high, 2 - quad as i32, 4))
+        let (low, high) = unsafe { (TwoBits::quad::<QUAD>(codes, part), vector(codes, 2)) };
+        _mm256_or_si256(low, moved(of_part(high, part), 2 - QUAD as i32, 4))
     }
 }
 
@@ -200,8 +206,8 @@ impl Codes for Bytes {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn quad(codes: *const u8, quad: usize) -> __m256i {
+    unsafe fn quad<const QUAD: usize>(codes: *const u8, part: usize) -> __m256i {
         // SAFETY: codes of eight bits are eight vectors.
-        unsafe { vector(codes, quad) }
+        unsafe { vector(codes, 4 * part + QUAD) }
     }
 }
