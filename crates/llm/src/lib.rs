@@ -36,6 +36,7 @@ mod loaded;
 mod matrix;
 mod model;
 pub mod output;
+pub mod perplexity;
 mod rope;
 pub mod sampler;
 pub mod scheduler;

@@ -162,6 +162,39 @@ impl Session {
         seed: u64,
         guard: Option<&GuardConfig>,
     ) -> Result<Generation, LlmError> {
+        check_messages(request)?;
+        let rendered = self.model.template.render(&self.model.tokenizer, &Conversation::of(request))?;
+        self.start_rendered(rendered, request, seed, guard)
+    }
+
+    /// Begins to continue `text` as it is: neither the chat template nor the request's messages and tools count. What spells
+    /// a control token is text like any other.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_text(
+        &mut self,
+        text: &str,
+        request: &GenerateRequest,
+        seed: u64,
+    ) -> Result<Generation, LlmError> {
+        let begin = self.model.tokenizer.added_begin().map(Segment::Control);
+        let text = (!text.is_empty()).then(|| Segment::Text(text.to_owned()));
+        let segments: Vec<Segment> = begin.into_iter().chain(text).collect();
+        if segments.is_empty() {
+            let message = "the prompt is empty; give a text to go on with".to_owned();
+            return Err(LlmError::InvalidRequest { message });
+        }
+        self.start_rendered(segments, request, seed, None)
+    }
+
+    fn start_rendered(
+        &mut self,
+        rendered: Vec<Segment>,
+        request: &GenerateRequest,
+        seed: u64,
+        guard: Option<&GuardConfig>,
+    ) -> Result<Generation, LlmError> {
         check(request)?;
         if request.n > 1 && guard.is_some_and(|guard| guard.has_deadline) {
             return Err(LlmError::InvalidGuard {
@@ -169,7 +202,6 @@ impl Session {
             });
         }
         let model = Arc::clone(&self.model);
-        let rendered = model.template.render(&model.tokenizer, &Conversation::of(request))?;
         let recipe = Recipe::new(&model, request, seed, guard, &rendered)?;
         let prompt = self.prompt(rendered);
         let context_length = model.model.config().context_length;
@@ -276,10 +308,15 @@ fn continuation(old: &[Segment], text: usize, new: &[Segment]) -> Option<(Vec<Se
     }
 }
 
+fn check_messages(request: &GenerateRequest) -> Result<(), LlmError> {
+    if request.messages.iter().any(|message| !message.content.trim().is_empty()) {
+        return Ok(());
+    }
+    Err(LlmError::InvalidRequest { message: "the messages hold no text; say something".to_owned() })
+}
+
 fn check(request: &GenerateRequest) -> Result<(), LlmError> {
-    let problem = if request.messages.iter().all(|message| message.content.trim().is_empty()) {
-        "the messages hold no text; say something".to_string()
-    } else if request.maximum_tokens == 0 {
+    let problem = if request.maximum_tokens == 0 {
         "maximum_tokens is 0; allow at least one".to_string()
     } else if !(1..=MAXIMUM_ANSWERS).contains(&request.n) {
         format!("n is {}, but must be between 1 and {MAXIMUM_ANSWERS}", request.n)
