@@ -1,6 +1,6 @@
 //! What an agent is given.
 
-use glasshouse_protocol::{Sampling, ToolDescription};
+use glasshouse_protocol::{Message, Sampling, ToolDescription};
 use serde::{Deserialize, Serialize};
 
 /// The input of the agent's entry.
@@ -21,6 +21,10 @@ pub struct AgentRequest {
     /// Instructions of the embedder, put before the protocol's own.
     #[serde(default)]
     pub system: Option<String>,
+    /// What the person asked and the agent answered before this question, the answers alone. A model that was trained on
+    /// the protocol is not shown it: it knows single questions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Message>,
 }
 
 /// Where an agent stops without an answer. Reaching one is an outcome of its own, never an error.

@@ -20,9 +20,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Ask(arguments) => commands::ask::run(arguments),
+        Command::Chat(arguments) => commands::chat::run(arguments),
+        Command::Generate(arguments) => commands::generate::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Replay(arguments) => commands::replay::run(arguments),
+        Command::Model(ModelCommand::List(arguments)) => commands::model::store::list(arguments),
+        Command::Model(ModelCommand::Pull(arguments)) => commands::model::store::pull(arguments),
+        Command::Model(ModelCommand::Rm(arguments)) => commands::model::store::remove(arguments),
+        Command::Model(ModelCommand::Perplexity(arguments)) => commands::model::perplexity::run(arguments),
         Command::Model(ModelCommand::Info(arguments)) => commands::model::info(arguments),
         Command::Model(ModelCommand::Bench(arguments)) => commands::model::bench(arguments),
         Command::Model(ModelCommand::Verify(arguments)) => commands::model::verify(arguments),

@@ -1,6 +1,9 @@
 //! How a run is shown: steps for people, one object a line for programs, or the answer alone.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
 use glasshouse_agent::{AgentEvent, AgentOutcome, Delta, StreamParser};
 use glasshouse_kernel::{Event, EventKind, ProcessId};
@@ -145,19 +148,11 @@ impl Screen {
 
     /// Text as the screen takes it: continued in its column, and without control characters.
     fn shown(&self, text: &str) -> String {
-        let mut shown = String::with_capacity(text.len());
-        for character in text.chars() {
-            match character {
-                '\n' if self.format == Format::Steps => {
-                    shown.push('\n');
-                    shown.extend(std::iter::repeat_n(' ', LABEL_WIDTH));
-                }
-                '\n' | '\t' => shown.push(character),
-                control if control.is_control() && self.escape => shown.extend(control.escape_default()),
-                other => shown.push(other),
-            }
+        let shown = visible(text, self.escape);
+        match self.format {
+            Format::Steps => shown.replace('\n', &format!("\n{:LABEL_WIDTH$}", "")),
+            Format::Json | Format::Answer => shown.into_owned(),
         }
-        shown
     }
 
     fn line(&mut self, text: &str) {
@@ -169,6 +164,23 @@ impl Screen {
         // A closed pipe is the reader's choice; the run goes on, for its trace and its effects.
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
+}
+
+/// Text with its control characters shown instead of sent, if so; lines and tabs stay.
+pub fn visible(text: &str, escape: bool) -> Cow<'_, str> {
+    let is_control = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if !escape || !text.contains(is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_control(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.into()
 }
 
 impl Observer for Screen {

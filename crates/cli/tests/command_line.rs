@@ -61,7 +61,11 @@ fn the_help_of_every_command_is_as_reviewed() {
         &["ask", "--help"],
         &["run", "--help"],
         &["replay", "--help"],
+        &["chat", "--help"],
+        &["generate", "--help"],
         &["model", "--help"],
+        &["model", "list", "--help"],
+        &["model", "pull", "--help"],
         &["guard", "check", "--help"],
         &["web", "--help"],
     ] {

@@ -238,7 +238,24 @@ impl Hub {
         plan.files.iter().try_for_each(|file| self.client.check_online(&file.address))?;
         let _held = store.lock(&plan.name)?;
         let folder = store.folder().join(&plan.name);
-        let files = self.files(plan, &folder, tell)?;
+        // What brought nothing leaves nothing behind.
+        let files = self.sound_files(plan, &folder, inspect, tell).inspect_err(|_| store.tidy(&plan.name))?;
+        store.keep(&plan.name, &Manifest { source: plan.source.clone(), files })?;
+        match store.find(&plan.name)? {
+            Some(model) => Ok(Pulled { model, was_there: false }),
+            None => Err(HubError::Unknown { name: plan.name.clone(), folder }),
+        }
+    }
+
+    /// Gets all files and has them looked at.
+    fn sound_files(
+        &self,
+        plan: &Plan,
+        folder: &Path,
+        inspect: &dyn Fn(&Path) -> Result<(), String>,
+        tell: &(dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Vec<StoredFile>, HubError> {
+        let files = self.files(plan, folder, tell)?;
         if let Some(first) = files.first()
             && let Err(problem) = inspect(&folder.join(&first.name))
         {
@@ -247,11 +264,7 @@ impl Hub {
             }
             return Err(HubError::NotAModel { file: first.name.clone(), problem });
         }
-        store.keep(&plan.name, &Manifest { source: plan.source.clone(), files })?;
-        match store.find(&plan.name)? {
-            Some(model) => Ok(Pulled { model, was_there: false }),
-            None => Err(HubError::Unknown { name: plan.name.clone(), folder }),
-        }
+        Ok(files)
     }
 
     /// Gets all files, several at a time.

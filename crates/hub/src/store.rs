@@ -181,6 +181,23 @@ impl Store {
         }
     }
 
+    /// Removes the folder of a model if nothing has come of it. Whoever calls holds it.
+    pub(crate) fn tidy(&self, name: &str) {
+        let folder = self.folder.join(name);
+        let Ok(entries) = fs::read_dir(&folder) else { return };
+        let is_nothing = |entry: &fs::DirEntry| {
+            let is_empty_part =
+                Path::new(&entry.file_name()).extension().is_some_and(|of| of == PART_EXTENSION)
+                    && entry.metadata().is_ok_and(|metadata| metadata.len() == 0);
+            is_empty_part || entry.file_name() == LOCK
+        };
+        let Ok(entries) = entries.collect::<io::Result<Vec<_>>>() else { return };
+        if entries.iter().all(is_nothing) {
+            // If that fails, there is a folder too much.
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+
     /// Says that a model is whole.
     pub(crate) fn keep(&self, name: &str, manifest: &Manifest) -> Result<(), HubError> {
         let path = self.folder.join(name).join(MANIFEST);

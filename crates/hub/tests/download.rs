@@ -477,6 +477,7 @@ fn each_refusal_has_its_own_error_with_a_way_out_and_is_not_repeated_in_vain() {
         let error = bench.pull(&server.address("/m.gguf"), None).unwrap_err();
         assert!(error.to_string().contains(words), "{status}: {error}");
         assert_eq!(server.requests().len(), requests, "{status}");
+        assert!(bench.store().list().unwrap().is_empty(), "{status}");
     }
 }
 

@@ -13,7 +13,7 @@ use glasshouse_kernel::{
 };
 use glasshouse_llm::GuardConfig;
 use glasshouse_memory::MemoryStore;
-use glasshouse_protocol::{Sampling, ToolDescription, services};
+use glasshouse_protocol::{Message, Sampling, ToolDescription, services};
 
 use crate::{
     Clock, FileSystem, ModelSource, Modules, Observer, Run, RuntimeError, builtin,
@@ -102,6 +102,10 @@ pub fn agent_limits(steps: u32, tokens: u32) -> glasshouse_agent::Limits {
 pub struct AskOptions {
     /// The question.
     pub question: String,
+    /// What was asked and answered before, in turns of person and agent.
+    pub history: Vec<Message>,
+    /// Instructions to the model, put before those of the agent's protocol.
+    pub system: Option<String>,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Steps and tokens.
@@ -237,7 +241,8 @@ impl Runtime {
             tools,
             limits: options.limits,
             sampling: options.sampling,
-            system: None,
+            system: options.system,
+            history: options.history,
         };
         start.push(Input::Spawn {
             name: "agent".to_owned(),

@@ -26,6 +26,8 @@ fn question() -> AskOptions {
     AskOptions {
         // Long enough for several pieces of prompt.
         question: format!("What is the sum of {} and 23?", "1".repeat(150)),
+        history: Vec::new(),
+        system: None,
         sampling: Sampling::default(),
         limits: agent_limits(defaults::STEPS, defaults::TOKENS),
         run: RunOptions { clock: Clock::Fixed(0), ..RunOptions::default() },

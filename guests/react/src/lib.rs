@@ -8,7 +8,7 @@
 //! prefix with the one before.
 
 use glasshouse_agent::{
-    Action, AgentEnd, AgentEvent, AgentOutcome, AgentRequest, UsageTotals, grammar, observation,
+    ANSWER, Action, AgentEnd, AgentEvent, AgentOutcome, AgentRequest, UsageTotals, grammar, observation,
     observation_budget, parse, system_prompt,
 };
 use glasshouse_guest::{
@@ -42,6 +42,8 @@ pub async fn run(request: AgentRequest) -> Result<AgentOutcome, ErrorData> {
         messages.extend(request.system.as_deref().map(|system| Message::new(Role::System, system)));
     } else {
         messages.push(Message::new(Role::System, system_prompt(&request.tools, request.system.as_deref())));
+        // A model that was trained on the protocol knows single questions, and earlier ones lead it astray.
+        messages.extend(request.history.iter().map(as_said));
     }
     messages.push(Message::new(Role::User, request.question.as_str()));
     let generation = GenerateRequest {
@@ -66,6 +68,14 @@ pub async fn run(request: AgentRequest) -> Result<AgentOutcome, ErrorData> {
 }
 
 entry!(run);
+
+/// A message of earlier turns as the model knows it: what it answered stood behind a word.
+fn as_said(message: &Message) -> Message {
+    match message.role {
+        Role::Assistant => Message::new(Role::Assistant, format!("{ANSWER}{}", message.content)),
+        _ => message.clone(),
+    }
+}
 
 /// What a chat template may show of a tool; how the host runs it is no business of the model.
 fn for_template(tool: &ToolDescription) -> ToolDescription {

@@ -140,6 +140,22 @@ fn a_tool_is_called_its_result_observed_and_the_question_answered() {
 }
 
 #[test]
+fn earlier_turns_stand_before_the_question_and_their_answers_as_the_model_gave_them() {
+    let mut world = World::saying(&[ANSWER]);
+    let history = vec![Message::new(Role::User, "Hello."), Message::new(Role::Assistant, "Hi.")];
+    world.ask(&AgentRequest { history, ..request() }).unwrap();
+    let messages = &world.generations[0].messages;
+    assert_eq!(
+        messages[1..],
+        [
+            Message::new(Role::User, "Hello."),
+            Message::new(Role::Assistant, "Answer: Hi."),
+            Message::new(Role::User, "What is 17 * 23?"),
+        ]
+    );
+}
+
+#[test]
 fn a_model_is_told_of_its_tools_once_by_instructions_or_by_its_template() {
     let mut instructed = World::saying(&[ANSWER]);
     instructed.ask(&request()).unwrap();
@@ -149,7 +165,8 @@ fn a_model_is_told_of_its_tools_once_by_instructions_or_by_its_template() {
     assert!(generation.messages[0].content.contains("- calculate: Evaluates an expression."));
 
     let mut trained = World { knows_agent_protocol: true, ..World::saying(&[ANSWER]) };
-    trained.ask(&request()).unwrap();
+    let history = vec![Message::new(Role::User, "Hello."), Message::new(Role::Assistant, "Hi.")];
+    trained.ask(&AgentRequest { history, ..request() }).unwrap();
     let generation = &trained.generations[0];
     assert_eq!(generation.messages, [Message::new(Role::User, "What is 17 * 23?")]);
     let shown = serde_json::to_value(&generation.tools[0]).unwrap();

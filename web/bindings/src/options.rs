@@ -69,6 +69,8 @@ impl ChatOptions {
     pub(crate) fn ask(&self, question: String) -> AskOptions {
         AskOptions {
             question,
+            history: Vec::new(),
+            system: None,
             sampling: Sampling {
                 temperature: self.temperature,
                 top_k: self.top_k,

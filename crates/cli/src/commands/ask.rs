@@ -1,33 +1,31 @@
 //! `glasshouse ask`: one question, the agent's steps, an answer.
 
-use std::{
-    io::{self, IsTerminal, Read, Write},
-    path::Path,
-    process::ExitCode,
-    sync::atomic::Ordering,
-};
+use std::{io::Write, path::Path, process::ExitCode, sync::atomic::Ordering};
 
 use anyhow::{Context, Result, bail};
 use glasshouse_memory::MemoryStore;
-use glasshouse_protocol::Sampling;
 use glasshouse_runtime::{
     AskOptions, Clock, Files, Mount, RunOptions, Runtime, RuntimeError, RuntimeOptions, agent_limits,
     process_limits,
 };
 
 use crate::{
-    arguments::{AskArguments, SamplingArguments},
-    commands::{create_trace, engine_config, guard, model_source, read_module, threads},
+    arguments::AskArguments,
+    commands::{
+        create_trace, engine_config, guard, is_typed, model_source, read_module, sampling, threads,
+        typed_or_input,
+    },
     progress,
     screen::{Format, Screen},
 };
 
-/// A longer question than this fits no model's context; reading stops here.
-const MAXIMUM_QUESTION_BYTES: u64 = 4 << 20;
-
 /// Runs the command.
 pub fn run(arguments: AskArguments) -> Result<ExitCode> {
-    let question = question(arguments.question.as_deref())?;
+    let Some(question) = typed_or_input(arguments.question.as_deref(), "question")? else {
+        bail!("there is no question; ask something, as in: glasshouse ask \"What is 17 * 23?\"");
+    };
+    let is_typed = is_typed(arguments.question.as_deref());
+    let question = if is_typed { question } else { question.trim().to_owned() };
     if question.trim().is_empty() {
         return Err(RuntimeError::EmptyQuestion.into());
     }
@@ -39,7 +37,7 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
     let mounts: Vec<Mount> = arguments.mount.iter().map(|mount| Mount::parse(mount)).collect();
     let memory = arguments.memory.map(MemoryStore::open).transpose().map_err(RuntimeError::Memory)?;
     let options = RuntimeOptions {
-        model: model_source(&arguments.model),
+        model: model_source(&arguments.model)?,
         threads: threads(arguments.model.threads),
         files: Some(Box::new(Files::open(&mounts)?)),
         memory,
@@ -57,6 +55,8 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
 
     let ask = AskOptions {
         question,
+        history: Vec::new(),
+        system: None,
         sampling: sampling(&arguments.sampling),
         limits: agent_limits(arguments.limits.max_steps, arguments.limits.max_tokens),
         run: RunOptions {
@@ -92,42 +92,4 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
 
 fn finish_trace(file: &mut impl Write, path: &Path) -> Result<()> {
     file.flush().with_context(|| format!("the event log {} cannot be written", path.display()))
-}
-
-/// The question from the command line or from standard input.
-fn question(typed: Option<&str>) -> Result<String> {
-    if let Some(typed) = typed.filter(|typed| *typed != "-") {
-        return Ok(typed.to_owned());
-    }
-    if typed.is_none() && io::stdin().is_terminal() {
-        bail!("there is no question; ask something, as in: glasshouse ask \"What is 17 * 23?\"");
-    }
-    let mut bytes = Vec::new();
-    io::stdin()
-        .take(MAXIMUM_QUESTION_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .context("the question cannot be read from standard input")?;
-    if bytes.len() as u64 > MAXIMUM_QUESTION_BYTES {
-        bail!(
-            "the question on standard input is longer than {MAXIMUM_QUESTION_BYTES} bytes; ask a shorter one"
-        );
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let position = error.utf8_error().valid_up_to();
-        anyhow::anyhow!(
-            "the question on standard input is not UTF-8 text (byte {position}); convert it first"
-        )
-    })?;
-    Ok(text.trim().to_owned())
-}
-
-fn sampling(arguments: &SamplingArguments) -> Sampling {
-    Sampling {
-        temperature: arguments.temperature,
-        top_k: arguments.top_k,
-        top_p: arguments.top_p,
-        min_p: arguments.min_p,
-        repeat_penalty: arguments.repeat_penalty,
-        ..Sampling::default()
-    }
 }

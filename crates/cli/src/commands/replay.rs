@@ -15,7 +15,7 @@ use crate::{
 pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
     let log = read(&arguments.trace, "event log")?;
     let options = ReplayOptions {
-        model: if arguments.trust_model { ModelSource::None } else { model_source(&arguments.model) },
+        model: if arguments.trust_model { ModelSource::None } else { model_source(&arguments.model)? },
         threads: threads(arguments.model.threads),
         trust_model: arguments.trust_model,
         modules: arguments.module.iter().map(|path| read_module(path)).collect::<Result<_>>()?,

@@ -1,9 +1,14 @@
 //! What can be typed: the commands and their options.
 
+mod generation;
+mod model;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use glasshouse_runtime::defaults;
+
+pub use self::{generation::*, model::*};
 
 /// Runs AI agents in sealed, transparent boxes.
 ///
@@ -19,10 +24,12 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Ask(AskArguments),
+    Chat(ChatArguments),
+    Generate(GenerateArguments),
     Run(RunArguments),
     Inspect(InspectArguments),
     Replay(ReplayArguments),
-    /// Look at, measure or generate a model file
+    /// Get, keep, look at, measure or generate model files
     #[command(subcommand)]
     Model(ModelCommand),
     /// Look at or change a file of long-term memory
@@ -85,42 +92,6 @@ pub struct AskArguments {
     pub sampling: SamplingArguments,
     #[command(flatten)]
     pub limits: LimitArguments,
-}
-
-/// Which model answers.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Model")]
-pub struct ModelArguments {
-    /// A GGUF file; without it, the built-in pocket model
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Threads for inference; the result is the same for any number
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-}
-
-/// How tokens are chosen.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Sampling")]
-pub struct SamplingArguments {
-    /// Seed of everything random in the run
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// 0 always takes the most probable token
-    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub temperature: f32,
-    /// Keep the K most probable tokens; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub top_k: u32,
-    /// Keep the most probable tokens up to this total probability
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub top_p: f32,
-    /// Drop tokens less probable than P times the most probable one
-    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub min_p: f32,
-    /// Penalty on repeated tokens; 1 is none
-    #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub repeat_penalty: f32,
 }
 
 /// What a run may use.
@@ -273,98 +244,6 @@ pub struct ReplayArguments {
     pub quiet: bool,
     #[command(flatten)]
     pub model: ModelArguments,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ModelCommand {
-    Info(ModelInfoArguments),
-    Bench(ModelBenchArguments),
-    Verify(ModelVerifyArguments),
-    Tokenize(ModelTokenizeArguments),
-    Generate(ModelGenerateArguments),
-}
-
-/// Say what a model file holds
-#[derive(Debug, Args)]
-pub struct ModelInfoArguments {
-    /// A GGUF file; without it, the built-in pocket model
-    pub file: Option<PathBuf>,
-    /// List every tensor as well
-    #[arg(long)]
-    pub tensors: bool,
-}
-
-/// Measure prefill and decode speed, load time, peak memory, and the share of the memory bandwidth that decoding uses
-#[derive(Debug, Args)]
-pub struct ModelBenchArguments {
-    /// A GGUF file; without it, the built-in pocket model
-    pub file: Option<PathBuf>,
-    /// Tokens of the prompt
-    #[arg(long, alias = "prompt", value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
-    pub prefill: u32,
-    /// Tokens to decode
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-    pub decode: u32,
-    /// Repetitions; the best is printed
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub repeat: u32,
-    #[command(flatten)]
-    pub machine: MachineArguments,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// What computes.
-#[derive(Debug, Args)]
-pub struct MachineArguments {
-    /// Threads for inference; the result is the same for any number
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// The kernels to compute with: `scalar` defines every bit; without it, this machine's fastest
-    #[arg(long, value_name = "NAME")]
-    pub kernel: Option<String>,
-}
-
-/// Print one hash of what a model computes over fixed prompts
-///
-/// The same model has the same hash with any kernel and any number of threads, on any machine.
-#[derive(Debug, Args)]
-pub struct ModelVerifyArguments {
-    /// A GGUF file; without it, the built-in pocket model
-    pub file: Option<PathBuf>,
-    #[command(flatten)]
-    pub machine: MachineArguments,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Print a text's tokens: the number and the text of each
-///
-/// The text is taken as a person's: what spells a control token is text like any other.
-#[derive(Debug, Args)]
-pub struct ModelTokenizeArguments {
-    /// The text; read from standard input when it is left out
-    pub text: Option<String>,
-    /// A GGUF file; without it, the built-in pocket model
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Take what spells a control token as that token
-    #[arg(long)]
-    pub control: bool,
-    /// Print the numbers alone, as one JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Write a random-weight model of a real model's shape, for measuring
-#[derive(Debug, Args)]
-pub struct ModelGenerateArguments {
-    /// The shape; a wrong name lists them all
-    pub preset: String,
-    /// The file to write
-    pub file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

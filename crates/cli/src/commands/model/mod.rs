@@ -1,6 +1,13 @@
-//! `glasshouse model`: look at a model file, measure it, compare what it computes, or generate one of random weights.
+//! `glasshouse model`: get and keep models, look at one, measure it, compare what it computes, or generate one of random
+//! weights.
+//!
+//! - [`store`]: `list`, `pull` and `rm`.
+//! - [`perplexity`]: `perplexity`.
 
-use std::{io, process::ExitCode, str::FromStr, time::Instant};
+pub mod perplexity;
+pub mod store;
+
+use std::{io, path::Path, process::ExitCode, str::FromStr, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use glasshouse_llm::{
@@ -8,27 +15,28 @@ use glasshouse_llm::{
     bench::{self, BenchOptions},
     fingerprint,
     generate_random::{self, Preset},
-    gguf::I2sPacking,
+    gguf::{Gguf, I2sPacking},
     tokenizer::{Special, Tokenizer},
 };
-use glasshouse_runtime::ModelSource;
 use serde_json::json;
 
 use crate::{
     arguments::{
         ModelBenchArguments, ModelGenerateArguments, ModelInfoArguments, ModelTokenizeArguments,
-        ModelVerifyArguments,
+        ModelVerifyArguments, StoreArguments,
     },
+    commands::stored_or_file,
     progress,
 };
 
-fn source(file: Option<std::path::PathBuf>) -> ModelSource {
-    file.map_or(ModelSource::BuiltIn, ModelSource::File)
+/// Opens a model's file.
+fn open(model: Option<&Path>, store: &StoreArguments) -> Result<Arc<Gguf>> {
+    stored_or_file(model, store)?.open()?.context("there is no model")
 }
 
 /// Says what a model file holds.
 pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
-    let gguf = source(arguments.file).open()?.context("there is no model")?;
+    let gguf = open(arguments.file.as_deref(), &arguments.store)?;
     let config = Config::read(&gguf)?;
     let tokenizer = gguf.get_string("tokenizer.ggml.model")?.unwrap_or("none");
     let elements: u64 = gguf.tensors().iter().map(|tensor| tensor.columns() * tensor.rows()).sum();
@@ -71,7 +79,7 @@ pub fn bench(arguments: ModelBenchArguments) -> Result<ExitCode> {
     let kernels = kernels(arguments.machine.kernel.as_deref())?;
     let spinner = progress::spinner("measuring");
     let start = Instant::now();
-    let gguf = source(arguments.file).open()?.context("there is no model")?;
+    let gguf = open(arguments.file.as_deref(), &arguments.store)?;
     let options = BenchOptions {
         threads: arguments.machine.threads.map_or(0, usize::from),
         prompt_tokens: arguments.prefill as usize,
@@ -135,7 +143,7 @@ fn kernels(name: Option<&str>) -> Result<Kernels> {
 pub fn verify(arguments: ModelVerifyArguments) -> Result<ExitCode> {
     let kernels = kernels(arguments.machine.kernel.as_deref())?;
     let spinner = progress::spinner("computing");
-    let gguf = source(arguments.file).open()?.context("there is no model")?;
+    let gguf = open(arguments.file.as_deref(), &arguments.store)?;
     let threads = arguments.machine.threads.map_or(0, usize::from);
     let model = Model::load_with(gguf, threads, kernels)?;
     let found = fingerprint(&model)?;
@@ -157,7 +165,7 @@ pub fn verify(arguments: ModelVerifyArguments) -> Result<ExitCode> {
 
 /// Prints a text's tokens.
 pub fn tokenize(arguments: ModelTokenizeArguments) -> Result<ExitCode> {
-    let gguf = source(arguments.model).open()?.context("there is no model")?;
+    let gguf = open(arguments.model.as_deref(), &arguments.store)?;
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
     let text = match arguments.text {
         Some(text) => text,
