@@ -5,6 +5,7 @@ mod check;
 mod evaluation;
 mod halt;
 mod inference;
+mod kernels;
 mod shell;
 mod tools;
 mod web;
@@ -23,6 +24,8 @@ Commands:
   test-web         the part of `test` that runs in Chromium, on the page as published; with --fast, as `test` does it
   halt             build the halt kernel's module and npm package into web/halt/dist, and pack the package
   test-halt        the part of `test` that runs them in Node, in workers, in Chromium and in Python
+  test-neon        run the tests of the inference kernels on an emulated ARM processor
+  test-avx512      run the tests of the inference kernels for AVX-512 and AVX-VNNI in Miri, which is slow
   eval-pocket      ask the real binary every held-out question of the pocket model and print the table
   bench-models     generate random-weight models of real shapes and measure them, with the pocket model
   bench-inference  measure inference beside other engines' benchmark programs; --help says how to name them
@@ -49,6 +52,8 @@ fn run() -> Result<()> {
         ["web", options @ ..] => web::command(options),
         ["test-web", options @ ..] => browser::test(web::effort(options)?),
         ["bench-web"] => browser::bench(),
+        ["test-neon"] => kernels::test_neon(),
+        ["test-avx512"] => kernels::test_avx512(),
         ["eval-pocket", options @ ..] => evaluation::run(options),
         ["bench-inference", options @ ..] => inference::bench(options),
         ["bench-models"] => check::bench_models(),

@@ -441,7 +441,7 @@ mod tests {
             let mut out = vec![0.0; 24];
             let pool = ThreadPool::new(1);
             let row_bytes = kind.row_bytes(512).unwrap() as usize;
-            for kernels in [Kernels::scalar(), Kernels::detect()] {
+            for kernels in Kernels::all() {
                 let machine = Machine { kernels, pool: &pool, file: &gguf };
                 multiply(machine, &x, &mut [(&matrix, &mut out)]);
                 for (row, (bytes, found)) in bytes.chunks_exact(row_bytes).zip(&out).enumerate() {

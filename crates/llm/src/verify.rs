@@ -16,8 +16,8 @@ use crate::kernels::{
     UNIT_BYTES,
 };
 
-/// Random shapes of each case.
-const ROUNDS: u64 = 40;
+/// Random shapes of each case; fewer and smaller ones where an interpreter runs the kernels.
+const ROUNDS: u64 = if cfg!(miri) { 3 } else { 40 };
 /// Values that f16 scales take besides usual ones: zeros, the smallest subnormal, the largest number, infinities.
 const SPECIAL_SCALES: [u16; 6] = [0, 0x8000, 1, 0x7bff, 0x7c00, 0xfc00];
 
@@ -130,7 +130,7 @@ impl Numbers {
             for row in 0..scales {
                 let scale = match special && self.below(4) == 0 {
                     true => SPECIAL_SCALES[self.below(SPECIAL_SCALES.len())],
-                    false => f16::from_f32(self.float() * 0.1).to_bits(),
+                    false => f16::from_f32_const(self.float() * 0.1).to_bits(),
                 };
                 block[2 * row..2 * row + 2].copy_from_slice(&scale.to_le_bytes());
             }
@@ -139,15 +139,23 @@ impl Numbers {
     }
 }
 
-/// Runs `kernel` on both instruction sets into `count` numbers.
+/// Runs `kernel` on all instruction sets into `count` numbers.
 fn compare(what: &str, count: usize, kernel: impl Fn(Kernels, &mut [f32])) -> Result<(), String> {
-    let (mut expected, mut actual) = (vec![0.0; count], vec![0.0; count]);
+    let mut expected = vec![0.0; count];
     kernel(Kernels::scalar(), &mut expected);
-    kernel(Kernels::detect(), &mut actual);
-    same_bits(what, &expected, &actual)
+    faster_kernels().into_iter().try_for_each(|kernels| {
+        let mut actual = vec![0.0; count];
+        kernel(kernels, &mut actual);
+        same_bits(what, kernels, &expected, &actual)
+    })
 }
 
-fn same_bits(what: &str, expected: &[f32], actual: &[f32]) -> Result<(), String> {
+/// All kernels of this machine but the scalar ones.
+fn faster_kernels() -> Vec<Kernels> {
+    Kernels::all().split_off(1)
+}
+
+fn same_bits(what: &str, kernels: Kernels, expected: &[f32], actual: &[f32]) -> Result<(), String> {
     let differs = |(expected, actual): &(&f32, &f32)| {
         expected.to_bits() != actual.to_bits() && !(expected.is_nan() && actual.is_nan())
     };
@@ -155,15 +163,21 @@ fn same_bits(what: &str, expected: &[f32], actual: &[f32]) -> Result<(), String>
         None => Ok(()),
         Some((place, (expected, actual))) => Err(format!(
             "{what}: number {place} of {} is {actual} ({:#010x}) instead of {expected} ({:#010x})",
-            Kernels::detect().name(),
+            kernels.name(),
             actual.to_bits(),
             expected.to_bits()
         )),
     }
 }
 
+/// Groups of rows, blocks of a row, and tokens.
+fn shape(numbers: &mut Numbers) -> (usize, usize, usize) {
+    let (groups, blocks) = if cfg!(miri) { (5, 1) } else { (9, 5) };
+    (numbers.count(groups), numbers.count(blocks), numbers.count(10))
+}
+
 fn blocks(numbers: &mut Numbers, kind: BlockType) -> Result<(), String> {
-    let (groups, blocks, tokens) = (numbers.count(9), numbers.count(5), numbers.count(10));
+    let (groups, blocks, tokens) = shape(numbers);
     let columns = blocks * kind.columns();
     let x = numbers.activations(tokens * columns);
     // Exponents are any; all other scales and minima are floats.
@@ -177,7 +191,7 @@ fn blocks(numbers: &mut Numbers, kind: BlockType) -> Result<(), String> {
 }
 
 fn ternary(numbers: &mut Numbers, scale_for_each_block: bool) -> Result<(), String> {
-    let (groups, blocks, tokens) = (numbers.count(9), numbers.count(5), numbers.count(10));
+    let (groups, blocks, tokens) = shape(numbers);
     let columns = blocks * if scale_for_each_block { 256 } else { 128 };
     let x = numbers.activations(tokens * columns);
     let (packed, scale) = if scale_for_each_block {
@@ -211,8 +225,8 @@ fn float_products(numbers: &mut Numbers) -> Result<(), String> {
             .iter()
             .flat_map(|&weight| match float {
                 FloatType::F32 => weight.to_le_bytes().to_vec(),
-                FloatType::F16 => f16::from_f32(weight).to_le_bytes().to_vec(),
-                FloatType::Bf16 => bf16::from_f32(weight).to_le_bytes().to_vec(),
+                FloatType::F16 => f16::from_f32_const(weight).to_le_bytes().to_vec(),
+                FloatType::Bf16 => bf16::from_f32_const(weight).to_le_bytes().to_vec(),
             })
             .collect();
         let what = format!("{float:?}, {rows} rows of {columns}, {tokens} tokens");
@@ -248,7 +262,7 @@ fn attention(numbers: &mut Numbers) -> Result<(), String> {
     let blocks = numbers.count(4);
     let mut values = numbers.bytes(positions * blocks * Q8_VALUE_BLOCK_BYTES);
     for block in values.chunks_exact_mut(Q8_VALUE_BLOCK_BYTES) {
-        block[..2].copy_from_slice(&f16::from_f32(numbers.float()).to_le_bytes());
+        block[..2].copy_from_slice(&f16::from_f32_const(numbers.float()).to_le_bytes());
     }
     let before = numbers.floats(rows * blocks * 32);
     compare(&format!("Q8_0 values, {rows} rows, {positions} positions"), before.len(), |kernels, out| {
@@ -262,21 +276,24 @@ fn half_precision(numbers: &mut Numbers) -> Result<(), String> {
     let mut x: Vec<f32> = (0..count).map(|_| f32::from_bits(numbers.next() as u32)).collect();
     x.extend(numbers.floats(count));
     x.extend([0.0, -0.0, 65504.0, 65519.996, 65520.0, -65536.0, 6.1e-5, 5.96e-8, 2.98e-8, f32::INFINITY]);
-    let exact: Vec<f32> = x.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
-    for kernels in [Kernels::scalar(), Kernels::detect()] {
+    let exact: Vec<f32> = x.iter().map(|&value| f16::from_f32_const(value).to_f32()).collect();
+    // Rounding to half precision is an instruction that the interpreter lacks.
+    let rounding = if cfg!(miri) { Vec::new() } else { Kernels::all() };
+    for kernels in rounding {
         let mut halves = vec![Half::default(); x.len()];
         kernels.to_half(&x, &mut halves);
         let values: Vec<f32> = halves.iter().map(|half| half.value()).collect();
-        same_bits("to half precision", &exact, &values)?;
+        same_bits("to half precision", kernels, &exact, &values)?;
     }
     // And back, for all that there are: as a row of one column each, times 1.
-    let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
-    compare("from half precision", 1 << 16, |kernels, out| {
+    let step = if cfg!(miri) { 64 } else { 1 };
+    let all: Vec<u8> = (0..=u16::MAX).step_by(step).flat_map(u16::to_le_bytes).collect();
+    compare("from half precision", (1 << 16) / step, |kernels, out| {
         kernels.float_rows(FloatType::F16, &all, 1, &[1.0], out);
     })?;
     let mut ones = [0.0; 16];
     ones[numbers.below(16)] = 1.0;
-    compare("from half precision, sixteen at a time", 1 << 12, |kernels, out| {
+    compare("from half precision, sixteen at a time", (1 << 12) / step, |kernels, out| {
         kernels.float_rows(FloatType::F16, &all, 16, &ones, out);
     })
 }
@@ -312,12 +329,17 @@ fn quantization(numbers: &mut Numbers) -> Result<(), String> {
     }
     for precision in [Precision::Blocks, Precision::Token] {
         let expected = Activations::new(Kernels::scalar(), precision, columns, &x);
-        let actual = Activations::new(Kernels::detect(), precision, columns, &x);
-        for token in 0..tokens {
-            let ((values, scales, sums), actual) = (expected.token(token), actual.token(token));
-            same_bits("scales", scales, actual.1)?;
-            if (values, sums) != (actual.0, actual.2) {
-                return Err(format!("{precision:?}: the codes of token {token} of {columns} columns differ"));
+        for kernels in faster_kernels() {
+            let actual = Activations::new(kernels, precision, columns, &x);
+            for token in 0..tokens {
+                let ((values, scales, sums), actual) = (expected.token(token), actual.token(token));
+                same_bits("scales", kernels, scales, actual.1)?;
+                if (values, sums) != (actual.0, actual.2) {
+                    return Err(format!(
+                        "{precision:?}: the codes of token {token} of {columns} columns differ on {}",
+                        kernels.name()
+                    ));
+                }
             }
         }
     }
@@ -331,7 +353,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8))]
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 8 }))]
 
         #[test]
         fn every_kernel_of_this_machine_gives_the_bits_of_the_scalar_one(seed: u64) {
@@ -343,7 +365,8 @@ mod tests {
 
     #[test]
     fn a_difference_is_told() {
-        let problem = same_bits("sums", &[1.0, f32::NAN, 0.0], &[1.0, f32::NAN, -0.0]).unwrap_err();
+        let problem =
+            same_bits("sums", Kernels::scalar(), &[1.0, f32::NAN, 0.0], &[1.0, f32::NAN, -0.0]).unwrap_err();
         assert!(problem.contains("number 2") && problem.contains("0x80000000"), "{problem}");
         assert!(run_case("nothing", 0).unwrap_err().contains("no case"));
     }

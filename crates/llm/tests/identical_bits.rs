@@ -32,9 +32,11 @@ fn kernels_and_thread_counts_give_the_same_logits_for_every_type() {
     for kind in TensorType::COMPUTED {
         for preset in [Preset::TinyLlama(kind), Preset::TinyBitNet(kind)] {
             let expected = logits(&model(preset, 1, Kernels::scalar()), &[&prompt]);
-            for threads in [1, 2] {
-                let actual = logits(&model(preset, threads, Kernels::detect()), &[&prompt]);
-                assert!(actual == expected, "{preset:?} on {threads} threads");
+            for kernels in Kernels::all() {
+                for threads in [1, 2] {
+                    let actual = logits(&model(preset, threads, kernels), &[&prompt]);
+                    assert!(actual == expected, "{preset:?} on {}, {threads} threads", kernels.name());
+                }
             }
         }
     }

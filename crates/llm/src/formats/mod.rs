@@ -12,6 +12,12 @@ use half::{bf16, f16};
 
 use crate::gguf::TensorType;
 
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
+pub(crate) use block::Factors;
 pub(crate) use block::{BLOCK_COLUMNS, Block, BlockType, PART_COLUMNS};
 pub use encode::{encode_i2s_trailer, encode_row};
 pub(crate) use ternary::{I2S_UNIT, TERNARY_BLOCK, i2s_scale, ternary_codes};

@@ -106,10 +106,10 @@ impl DerefMut for PackedBytes {
 pub(crate) struct Half(u16);
 
 impl Half {
-    /// The nearest number, ties to even.
+    /// The nearest number, ties to even. It is computed with integers, as the reference that processors are held against.
     #[inline]
     pub fn round(x: f32) -> Self {
-        Self(f16::from_f32(x).to_bits())
+        Self(f16::from_f32_const(x).to_bits())
     }
 
     /// The number with these bits.

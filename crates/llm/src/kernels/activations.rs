@@ -83,8 +83,12 @@ impl Activations {
     /// were made by other kernels.
     #[inline]
     #[cfg_attr(
-        not(all(target_arch = "wasm32", target_feature = "simd128")),
-        expect(dead_code, reason = "only the kernels of WebAssembly SIMD arrange values")
+        not(any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        )),
+        expect(dead_code, reason = "the scalar kernels have no use for it")
     )]
     pub fn arranged(&self, token: usize) -> &[i32] {
         self.arranged.get(token * self.columns / 2..(token + 1) * self.columns / 2).unwrap_or_default()

@@ -309,6 +309,41 @@ pub(crate) fn quantize_token(x: &[f32], values: &mut [i8], sums: &mut [i32]) -> 
     scale
 }
 
+/// Makes functions of these loops that are compiled for an instruction set.
+macro_rules! instantiate {
+    ($features:literal) => {
+        $crate::kernels::elementwise::instantiate! { $features;
+            rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]);
+            standardize(x: &[f32], epsilon: f32, out: &mut [f32]);
+            scale_and_shift(x: &mut [f32], weight: &[f32], bias: &[f32]);
+            length(x: &[f32]) -> f32;
+            gelu(x: &mut [f32]);
+            gelu_multiply(gate: &mut [f32], up: &[f32]);
+            soft_cap(x: &mut [f32], cap: f32);
+            softmax(scores: &mut [f32]);
+            distribution(x: &[f32]) -> [f32; 3];
+            silu_multiply(gate: &mut [f32], up: &[f32]);
+            squared_relu_multiply(gate: &mut [f32], up: &[f32]);
+            add(x: &mut [f32], y: &[f32]);
+            pair_sums(values: &[i8], sums: &mut [[i16; 2]]);
+            quantize_blocks(x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]);
+            arrange(values: &[i8]) -> Vec<i32>;
+            quantize_token(x: &[f32], values: &mut [i8], sums: &mut [i32]) -> f32;
+        }
+    };
+    ($features:literal; $($name:ident($($argument:ident: $kind:ty),*) $(-> $out:ty)?;)*) => {
+        $(
+            /// The shared loop, compiled for these instructions.
+            #[target_feature(enable = $features)]
+            pub(crate) fn $name($($argument: $kind),*) $(-> $out)? {
+                $crate::kernels::elementwise::$name($($argument),*)
+            }
+        )*
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) use instantiate;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,13 @@
 //!
 //! - [`Kernels`]: the chosen instruction set; its methods are the only way to a kernel.
 //! - [`Activations`]: a batch of tokens quantized to 8 bits.
-//! - `scalar`: the definition. `avx2`, `simd128`: the same bits, faster. `elementwise`: loops shared by all.
+//! - `scalar`: the definition. All others have its bits: `avx2`, `vnni` (AVX-512 and AVX-VNNI), `neon`, `simd128`.
+//! - `dot`: matrix kernels written once for all but `avx2`; `lanes`: those on floats. `elementwise`: loops shared by all.
+//!
+//! Which one runs is decided when it is chosen, by what the processor says of itself ([`Kernels::detect`]); in WebAssembly,
+//! when the crate is compiled. The tests hold all that a machine has against `scalar` (`crate::verify`): AVX2 on processors,
+//! WebAssembly SIMD in a browser, NEON on an emulated processor (`cargo xtask test-neon`), and VNNI in an interpreter
+//! (`cargo xtask test-avx512`), for which no processor has been at hand.
 //!
 //! Quantized matrices are row-interleaved: eight rows make a group, each 32-byte vector of a group holds four bytes
 //! of every row, so that a SIMD lane of 32 bits is one row. What a row has one or two bytes of is kept for eight rows
@@ -31,11 +37,27 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
+mod dot;
 mod elementwise;
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
+mod lanes;
 mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use crate::formats::BlockType;
 use crate::host::Half;
@@ -84,8 +106,20 @@ pub(crate) enum TernaryScale {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InstructionSet {
     Scalar,
+    /// With F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// With AVX2 and F16C.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// F, BW, VL and VNNI, with AVX2 and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// NEON with the dot product instructions.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
     /// What WebAssembly code may use is decided when it is compiled.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
@@ -106,9 +140,21 @@ macro_rules! dispatch {
     ($self:ident, $name:ident ( $($argument:expr),* )) => {
         match $self.0 {
             InstructionSet::Scalar => scalar_or_shared::$name($($argument),*),
+            // SAFETY: an instruction set is only constructed after the processor said that it has the instructions.
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Avx2` is only constructed by `detect`, after the CPU said that it has AVX2 and F16C.
             InstructionSet::Avx2 => unsafe { avx2::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::AvxVnni => unsafe { vnni::avx_vnni::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => unsafe { vnni::avx512::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => unsafe { neon::plain::$name($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::NeonDot => unsafe { neon::dot_product::$name($($argument),*) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             InstructionSet::Simd128 => simd128::$name($($argument),*),
         }
@@ -129,28 +175,47 @@ impl Kernels {
 
     /// The fastest kernels of this machine.
     pub fn detect() -> Self {
+        Self::all().pop().unwrap_or(Self::scalar())
+    }
+
+    /// All kernels that this program has for this machine: the reference first, the fastest last.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![InstructionSet::Scalar];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-            return Self(InstructionSet::Avx2);
+            all.push(InstructionSet::Avx2);
+            if is_x86_feature_detected!("avxvnni") {
+                all.push(InstructionSet::AvxVnni);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                all.push(InstructionSet::Avx512);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(InstructionSet::Neon);
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                all.push(InstructionSet::NeonDot);
+            }
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        return Self(InstructionSet::Simd128);
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-        Self::scalar()
+        all.push(InstructionSet::Simd128);
+        all.into_iter().map(Self).collect()
     }
 
     /// The names of all kernels that this program has for this machine, the reference first.
     pub fn names() -> Vec<&'static str> {
-        let mut names = vec![Self::scalar().name()];
-        if Self::detect() != Self::scalar() {
-            names.push(Self::detect().name());
-        }
-        names
+        Self::all().into_iter().map(Self::name).collect()
     }
 
-    /// The kernels of this name, in small letters or large, if this machine has them.
+    /// The kernels of this name, in small letters or large and with hyphens or without, if this machine has them.
     pub fn by_name(name: &str) -> Option<Self> {
-        [Self::scalar(), Self::detect()].into_iter().find(|kernels| kernels.name().eq_ignore_ascii_case(name))
+        let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
+        Self::all().into_iter().find(|kernels| plain(kernels.name()) == plain(name))
     }
 
     /// What it is called.
@@ -159,6 +224,14 @@ impl Kernels {
             InstructionSet::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::AvxVnni => "AVX-VNNI",
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => "AVX-512",
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => "NEON",
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::NeonDot => "NEON-DOT",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             InstructionSet::Simd128 => simd128::NAME,
         }

@@ -176,34 +176,4 @@ fn accumulate(accumulator: __m256, dot: __m256i, scale: __m256) -> __m256 {
     _mm256_add_ps(accumulator, _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale))
 }
 
-/// Instantiates shared loops for AVX2.
-macro_rules! shared {
-    ($($name:ident ( $($argument:ident : $kind:ty),* ) $(-> $out:ty)? ;)*) => {
-        $(
-            /// The shared loop, compiled for AVX2.
-            #[target_feature(enable = "avx2")]
-            pub(crate) fn $name($($argument: $kind),*) $(-> $out)? {
-                elementwise::$name($($argument),*)
-            }
-        )*
-    };
-}
-
-shared! {
-    rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]);
-    standardize(x: &[f32], epsilon: f32, out: &mut [f32]);
-    scale_and_shift(x: &mut [f32], weight: &[f32], bias: &[f32]);
-    length(x: &[f32]) -> f32;
-    gelu(x: &mut [f32]);
-    gelu_multiply(gate: &mut [f32], up: &[f32]);
-    soft_cap(x: &mut [f32], cap: f32);
-    softmax(scores: &mut [f32]);
-    distribution(x: &[f32]) -> [f32; 3];
-    silu_multiply(gate: &mut [f32], up: &[f32]);
-    squared_relu_multiply(gate: &mut [f32], up: &[f32]);
-    add(x: &mut [f32], y: &[f32]);
-    pair_sums(values: &[i8], sums: &mut [[i16; 2]]);
-    quantize_blocks(x: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]);
-    arrange(values: &[i8]) -> Vec<i32>;
-    quantize_token(x: &[f32], values: &mut [i8], sums: &mut [i32]) -> f32;
-}
+elementwise::instantiate!("avx2");

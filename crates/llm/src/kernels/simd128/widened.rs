@@ -6,112 +6,73 @@
 
 use std::arch::wasm32::*;
 
+use super::super::dot::{Columns, Sums, functions};
+
 /// What kernels built so are called.
 pub(crate) const NAME: &str = "SIMD128";
 
-/// Four columns of one token, in every lane: columns 0 and 2, and columns 1 and 3, as 16-bit integers.
-type Quad = [v128; 2];
-/// Codes of four rows and four columns as 16-bit integers: columns 0 and 2, and columns 1 and 3.
-type Codes = [v128; 2];
+/// Which codes of ternary weights come four times as large: none, since a second sum for them would take registers that
+/// the widened codes need.
+pub(super) const FOURFOLD: [bool; 4] = [false; 4];
 
 /// The words of four quads of columns: (0, 2) and (1, 3) as pairs of 16-bit integers.
 #[inline(always)]
 pub(super) fn words(values: v128) -> [v128; 2] {
-    signed_codes(values)
+    [i16x8_shr(i16x8_shl(values, 8), 8), i16x8_shr(values, 8)]
 }
 
-/// The columns of one token.
-#[derive(Clone, Copy)]
-pub(super) struct Quads<'a> {
-    arranged: &'a [i32],
+/// The values of a table at places from 0 to 15.
+#[inline(always)]
+pub(super) fn look_up(table: v128, places: v128) -> v128 {
+    i8x16_swizzle(table, places)
 }
 
-impl<'a> Quads<'a> {
-    pub(super) fn new(_: &'a [i8], arranged: &'a [i32]) -> Self {
-        Self { arranged }
-    }
+/// Makes sums of codes, which `$widened` makes 16 bits wide: columns 0 and 2, and columns 1 and 3.
+macro_rules! sums {
+    ($(#[$documentation:meta])* $name:ident, |$bytes:ident| $widened:expr) => {
+        $(#[$documentation])*
+        pub(super) struct $name;
 
-    /// Quad `number`, to be multiplied with codes from 0 to 127.
-    ///
-    /// # Safety
-    /// The token has `4 · (number + 1)` columns.
-    #[inline(always)]
-    pub(super) unsafe fn small(&self, number: usize) -> Quad {
-        debug_assert!(2 * number + 1 < self.arranged.len());
-        // SAFETY: each quad has two words, by this function's contract.
-        unsafe {
-            let words = self.arranged.as_ptr().add(2 * number).cast::<u32>();
-            [v128_load32_splat(words), v128_load32_splat(words.add(1))]
+        impl Sums for $name {
+            type Bytes = v128;
+            type Integers = v128;
+            type Codes = [v128; 2];
+            type Quad = [v128; 2];
+            type Sum = v128;
+
+            const EXCESS: u8 = 0;
+
+            functions! { "simd128";
+                fn codes($bytes: v128) -> [v128; 2] { $widened }
+                fn raised_codes(bytes: v128) -> [v128; 2] {
+                    // SAFETY: the contract is the same.
+                    unsafe { Self::codes(bytes) }
+                }
+                fn quad(columns: Columns<'_>, number: usize) -> [v128; 2] {
+                    debug_assert!(2 * number + 2 <= columns.arranged.len());
+                    // SAFETY: each quad has two words, by this function's contract.
+                    unsafe {
+                        let words = columns.arranged.as_ptr().add(2 * number).cast::<u32>();
+                        [v128_load32_splat(words), v128_load32_splat(words.add(1))]
+                    }
+                }
+                fn start(value: v128) -> v128 { value }
+                fn add(sum: v128, codes: [v128; 2], quad: [v128; 2]) -> v128 {
+                    let sum = i32x4_add(sum, i32x4_dot_i16x8(codes[0], quad[0]));
+                    i32x4_add(sum, i32x4_dot_i16x8(codes[1], quad[1]))
+                }
+                fn total(sum: v128) -> v128 { sum }
+            }
         }
-    }
-
-    /// Quad `number`, to be multiplied with any codes.
-    ///
-    /// # Safety
-    /// The token has `4 · (number + 1)` columns.
-    #[inline(always)]
-    pub(super) unsafe fn signed(&self, number: usize) -> Quad {
-        // SAFETY: the contract is the same.
-        unsafe { self.small(number) }
-    }
+    };
 }
 
-/// The low and the high nibbles.
-#[inline(always)]
-pub(super) fn nibbles(bytes: v128) -> [Codes; 2] {
-    let nibble = u16x8_splat(15);
-    [
-        [v128_and(bytes, nibble), v128_and(u16x8_shr(bytes, 8), nibble)],
-        [v128_and(u16x8_shr(bytes, 4), nibble), u16x8_shr(bytes, 12)],
-    ]
+sums! {
+    /// Sums of products of codes from 0 to 127.
+    Small, |bytes| [v128_and(bytes, u16x8_splat(0xff)), u16x8_shr(bytes, 8)]
 }
 
-/// Which codes of [`two_bits`] come four times as large: none, since a second sum for them would take registers that
-/// the widened codes need.
-pub(super) const FOURFOLD: [bool; 4] = [false; 4];
-
-/// The four codes of two bits of each byte, the lowest first.
-#[inline(always)]
-pub(super) fn two_bits(bytes: v128) -> [Codes; 4] {
-    let low = u16x8_splat(3);
-    [
-        [v128_and(bytes, low), v128_and(u16x8_shr(bytes, 8), low)],
-        [v128_and(u16x8_shr(bytes, 2), low), v128_and(u16x8_shr(bytes, 10), low)],
-        [v128_and(u16x8_shr(bytes, 4), low), v128_and(u16x8_shr(bytes, 12), low)],
-        [v128_and(u16x8_shr(bytes, 6), low), u16x8_shr(bytes, 14)],
-    ]
-}
-
-/// Signed bytes.
-#[inline(always)]
-pub(super) fn signed_codes(bytes: v128) -> Codes {
-    [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)]
-}
-
-/// `sum` and the products of codes from 0 to 127 with a quad, for each row.
-#[inline(always)]
-pub(super) fn small(sum: v128, codes: Codes, quad: Quad) -> v128 {
-    i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(codes[0], quad[0])), i32x4_dot_i16x8(codes[1], quad[1]))
-}
-
-/// A sum of products of signed bytes, for each row.
-#[derive(Clone, Copy)]
-pub(super) struct SignedSum(v128);
-
-impl SignedSum {
-    #[inline(always)]
-    pub(super) fn zero() -> Self {
-        Self(i32x4_splat(0))
-    }
-
-    /// Adds the products of `codes` with `quad`.
-    #[inline(always)]
-    pub(super) fn add(&mut self, codes: Codes, quad: Quad) {
-        self.0 = small(self.0, codes, quad);
-    }
-
-    #[inline(always)]
-    pub(super) fn total(self) -> v128 {
-        self.0
-    }
+sums! {
+    /// Sums of products of signed codes.
+    Signed, |bytes| [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)]
 }
