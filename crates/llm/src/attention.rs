@@ -106,8 +106,10 @@ impl Attention {
         // The queries of a token lie side by side: `[heads × head_length]`.
         let width = heads * self.head_length;
         let place = |token: usize| ((row + token) * self.head_count_kv + head) * width;
-        let queries: Vec<f32> =
-            (0..tokens).flat_map(|token| &query[place(token)..][..width]).copied().collect();
+        let mut queries = Vec::with_capacity(tokens * width);
+        for token in 0..tokens {
+            queries.extend_from_slice(&query[place(token)..][..width]);
+        }
 
         let visible = |token: usize| self.visible(start + token, length);
         let all = visible(0).start..visible(tokens - 1).end;

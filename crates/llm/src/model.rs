@@ -25,7 +25,8 @@ pub struct Model {
     weights: Weights,
     ropes: Ropes,
     kernels: Kernels,
-    pool: ThreadPool,
+    /// Shared with the other models of as many threads.
+    pool: Arc<ThreadPool>,
     /// Which model it is: [`Gguf::identity`].
     identity: [u8; 32],
 }
@@ -81,7 +82,7 @@ impl Model {
     pub fn load_with(mut gguf: Arc<Gguf>, threads: usize, kernels: Kernels) -> Result<Self, LlmError> {
         let config = Config::read(&gguf)?;
         let identity = gguf.identity();
-        let pool = ThreadPool::new(threads);
+        let pool = ThreadPool::shared(threads);
         let weights = Weights::load(&mut gguf, &config, &pool)?;
         let ropes = Ropes::new(&config, &weights);
         Ok(Self { gguf, config, weights, ropes, kernels, pool, identity })

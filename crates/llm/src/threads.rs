@@ -5,7 +5,7 @@
 //! workers that joined: a worker that the system has not woken yet delays nobody.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use crate::host;
@@ -75,6 +75,21 @@ impl ThreadPool {
         };
         let workers = (1..threads).map_while(spawn).collect();
         Self { shared, workers, caller: Mutex::new(()) }
+    }
+
+    /// The pool of so many threads that this process has already, or a new one: models that compute at the same time take
+    /// turns, job by job, instead of starting more threads than there are cores.
+    pub fn shared(threads: usize) -> Arc<Self> {
+        static POOLS: Mutex<Vec<(usize, Weak<ThreadPool>)>> = Mutex::new(Vec::new());
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|(_, pool)| pool.strong_count() > 0);
+        let wanted = pools.iter().find(|(count, _)| *count == threads);
+        if let Some(pool) = wanted.and_then(|(_, pool)| pool.upgrade()) {
+            return pool;
+        }
+        let pool = Arc::new(Self::new(threads));
+        pools.push((threads, Arc::downgrade(&pool)));
+        pool
     }
 
     /// Number of threads, the caller's included.
@@ -247,6 +262,26 @@ mod tests {
             });
             assert!(runs.iter().all(|run| run.load(Ordering::Relaxed) == 1));
         }
+    }
+
+    #[test]
+    fn models_of_as_many_threads_share_them_and_take_turns() {
+        let (one, other) = (ThreadPool::shared(2), ThreadPool::shared(2));
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(!Arc::ptr_eq(&one, &ThreadPool::shared(1)));
+        let sum = AtomicUsize::new(0);
+        let work = |pool: &ThreadPool| {
+            for _ in 0..500 {
+                pool.run(7, &|number| {
+                    sum.fetch_add(number, Ordering::Relaxed);
+                });
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| work(&one));
+            scope.spawn(|| work(&other));
+        });
+        assert_eq!(sum.into_inner(), 2 * 500 * 21);
     }
 
     #[test]
