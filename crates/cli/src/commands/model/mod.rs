@@ -2,7 +2,7 @@
 //! weights.
 //!
 //! - [`store`]: `list`, `pull` and `rm`.
-//! - [`perplexity`]: `perplexity`.
+//! - [`mod@perplexity`]: how well a model predicts a text.
 
 pub mod perplexity;
 pub mod store;
