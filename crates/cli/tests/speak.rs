@@ -49,6 +49,9 @@ fn an_output_keeps_to_its_schema_its_grammar_and_its_stop_text() {
     assert!(serde_json::from_str::<Value>(&text).unwrap()["a"].is_i64(), "{text}");
     let text = printed(at, &["generate", "--grammar", "grammar.lark", "Is it so?"], "");
     assert!(["yes\n", "no\n"].contains(&text.as_str()), "{text}");
+    fs::write(at.join("grammar.gbnf"), r#"root ::= "maybe" | "never""#).unwrap();
+    let text = printed(at, &["generate", "--grammar", "grammar.gbnf", "Is it so?"], "");
+    assert!(matches!(text.trim_end(), "maybe" | "never"), "{text}");
     let text = printed(at, &["generate", "--regex", "[0-9]{3}-x", "A code:"], "");
     let (digits, rest) = text.split_at(3);
     assert!(digits.bytes().all(|digit| digit.is_ascii_digit()) && rest == "-x\n", "{text}");

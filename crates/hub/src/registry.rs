@@ -2,7 +2,7 @@
 //!
 //! The figures follow from the models' published shapes: a ternary weight takes two bits in these files; the token
 //! embedding, and the output matrix of the models that have one of their own, stay in half precision, which is more than
-//! half of the smaller files. For Falcon-E they are the published footprint, and what a conversation takes rounded up.
+//! half of the smaller files. For Falcon-E they are estimates, rounded up.
 //! They are there to choose by; exact lengths and checksums come from the hub when a model is got.
 
 /// A registered model.

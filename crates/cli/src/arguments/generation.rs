@@ -175,7 +175,7 @@ pub struct ConstraintArguments {
     /// Let the output be JSON of the schema in this file
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
-    /// Let the output match the Lark grammar in this file
+    /// Let the output match the grammar in this file: GBNF if its name ends in .gbnf, else Lark
     #[arg(long, value_name = "FILE")]
     pub grammar: Option<PathBuf>,
     /// Let the whole output match this regular expression

@@ -126,7 +126,9 @@ fn constraint(arguments: &ConstraintArguments) -> Result<Constraint> {
         ));
     }
     if let Some(path) = &arguments.grammar {
-        return Ok(Constraint::Lark(text(path, "grammar")?));
+        let grammar = text(path, "grammar")?;
+        let gbnf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gbnf"));
+        return Ok(if gbnf { Constraint::Gbnf(grammar) } else { Constraint::Lark(grammar) });
     }
     Ok(arguments.regex.clone().map_or(Constraint::None, Constraint::Regex))
 }
