@@ -32,7 +32,14 @@ Usage: cargo xtask bench-inference [OPTION]...
 ";
 
 /// Presets that are measured if no model is named.
-const MODELS: [&str; 2] = ["llama-1b-q4_0", "bitnet-2b-tq2_0"];
+const MODELS: [&str; 6] = [
+    "llama-1b-q4_0",
+    "llama-1b-q8_0",
+    "llama-1b-q4_k_m",
+    "llama-1b-iq4_nl",
+    "bitnet-2b-tq2_0",
+    "bitnet-2b-tq1_0",
+];
 
 struct Peer {
     name: String,

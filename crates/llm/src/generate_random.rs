@@ -24,6 +24,8 @@ const SEED: u64 = 0x61a5_5b0c;
 pub enum Preset {
     /// The shape of Llama-3.2-1B in Q4_0, tied Q8_0 embeddings.
     Llama1bQ4_0,
+    /// The shape of Llama-3.2-1B in Q8_0, tied embeddings.
+    Llama1bQ8_0,
     /// The shape of Llama-3.2-1B in llama.cpp's mix of Q4_K and Q6_K, tied Q6_K embeddings.
     Llama1bQ4KM,
     /// The shape of Llama-3.2-1B in IQ4_NL, tied Q8_0 embeddings.
@@ -43,8 +45,9 @@ pub enum Preset {
 }
 
 /// Presets in real shapes, and their names.
-const LARGE: [(&str, Preset); 5] = [
+const LARGE: [(&str, Preset); 6] = [
     ("llama-1b-q4_0", Preset::Llama1bQ4_0),
+    ("llama-1b-q8_0", Preset::Llama1bQ8_0),
     ("llama-1b-q4_k_m", Preset::Llama1bQ4KM),
     ("llama-1b-iq4_nl", Preset::Llama1bIq4Nl),
     ("bitnet-2b-tq2_0", Preset::BitNet2bTq2_0),
@@ -137,7 +140,7 @@ impl Preset {
         };
         let shape = match self {
             Self::Tiny(model, kind) => return model.contents(kind),
-            Self::Llama1bQ4_0 | Self::Llama1bQ4KM | Self::Llama1bIq4Nl => Shape {
+            Self::Llama1bQ4_0 | Self::Llama1bQ8_0 | Self::Llama1bQ4KM | Self::Llama1bIq4Nl => Shape {
                 architecture: "llama",
                 layers: 16,
                 embedding: 2048,
@@ -149,6 +152,7 @@ impl Preset {
                 rope_base: 500_000.0,
                 epsilon: 1e-5,
                 weights: match self {
+                    Self::Llama1bQ8_0 => TensorType::Q8_0,
                     Self::Llama1bQ4KM => TensorType::Q4K,
                     Self::Llama1bIq4Nl => TensorType::Iq4Nl,
                     _ => TensorType::Q4_0,
