@@ -180,6 +180,10 @@ impl Kernels {
 
     /// All kernels that this program has for this machine: the reference first, the fastest last.
     pub fn all() -> Vec<Self> {
+        #[cfg_attr(
+            not(any(target_arch = "x86_64", target_arch = "aarch64", target_feature = "simd128")),
+            expect(unused_mut, reason = "there is nothing but the reference")
+        )]
         let mut all = vec![InstructionSet::Scalar];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {

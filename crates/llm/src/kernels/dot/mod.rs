@@ -147,6 +147,10 @@ pub(super) trait Sums {
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
     /// The values.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "the kernels of WebAssembly SIMD read them as arranged")
+    )]
     pub values: &'a [i8],
     /// What the kernels made of them besides: two words for each four, or nothing.
     #[cfg_attr(
@@ -324,6 +328,7 @@ macro_rules! products {
 pub(super) use products;
 
 /// A shift by a constant: `count` is one wherever these functions are inlined.
+#[cfg(not(target_arch = "wasm32"))]
 macro_rules! by_count {
     ($shift:ident, $bytes:ident, $count:ident) => {
         match $count {
@@ -338,4 +343,5 @@ macro_rules! by_count {
         }
     };
 }
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) use by_count;
