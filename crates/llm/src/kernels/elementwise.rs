@@ -310,7 +310,7 @@ pub(crate) fn quantize_token(x: &[f32], values: &mut [i8], sums: &mut [i32]) -> 
 }
 
 /// Makes functions of these loops that are compiled for an instruction set.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(target_arch = "x86_64")]
 macro_rules! instantiate {
     ($features:literal) => {
         $crate::kernels::elementwise::instantiate! { $features;
@@ -342,7 +342,7 @@ macro_rules! instantiate {
         )*
     };
 }
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(target_arch = "x86_64")]
 pub(super) use instantiate;
 
 #[cfg(test)]

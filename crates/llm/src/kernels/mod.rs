@@ -151,9 +151,11 @@ macro_rules! dispatch {
             InstructionSet::Avx512 => unsafe { vnni::avx512::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
+            #[allow(unused_unsafe, reason = "shared loops need nothing: NEON is there on every such processor")]
             InstructionSet::Neon => unsafe { neon::plain::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
+            #[allow(unused_unsafe, reason = "shared loops need nothing: NEON is there on every such processor")]
             InstructionSet::NeonDot => unsafe { neon::dot_product::$name($($argument),*) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             InstructionSet::Simd128 => simd128::$name($($argument),*),
