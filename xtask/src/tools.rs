@@ -51,6 +51,14 @@ const WASM_LINKER: Tool = Tool {
     probe: VERSION,
     package: "lld-19",
 };
+/// A compiler finds the linker of its own version only, so the probe links an empty module.
+const LINKING_CLANG: Tool = Tool {
+    purpose: "compile guests that are written in C",
+    names: CLANG.names,
+    variable: CLANG.variable,
+    probe: &["--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-x", "c", "/dev/null", "-o", "/dev/null"],
+    package: CLANG.package,
+};
 const NODE: Tool = Tool {
     purpose: "compile the page's TypeScript",
     names: &["node"],
@@ -86,10 +94,13 @@ pub fn clang() -> Result<PathBuf> {
     need(&CLANG)
 }
 
-/// The C compiler, where the linker for WebAssembly that it calls is installed, too.
+/// A C compiler that finds its linker for WebAssembly.
 pub fn clang_with_linker() -> Result<PathBuf> {
+    if let Some(found) = find(&LINKING_CLANG) {
+        return Ok(found);
+    }
     need(&WASM_LINKER)?;
-    clang()
+    need(&LINKING_CLANG)
 }
 
 /// Node.

@@ -148,8 +148,8 @@ pub(super) trait Sums {
 pub(super) struct Columns<'a> {
     /// The values.
     #[cfg_attr(
-        target_arch = "wasm32",
-        expect(dead_code, reason = "the kernels of WebAssembly SIMD read them as arranged")
+        all(target_arch = "wasm32", not(target_feature = "relaxed-simd")),
+        expect(dead_code, reason = "without relaxed SIMD, WebAssembly's kernels read them as arranged")
     )]
     pub values: &'a [i8],
     /// What the kernels made of them besides: two words for each four, or nothing.
