@@ -1,6 +1,6 @@
 //! The store of models from outside: `glasshouse model pull`, `list` and `rm`, and models by their names.
 
-#[path = "../../hub/tests/support/mod.rs"]
+#[path = "../../hub/tests/download/server.rs"]
 #[allow(dead_code, reason = "not everything that the server can do is done here")]
 mod server;
 

@@ -1,115 +1,16 @@
-//! Downloads from a server that does right and wrong: each test is one promise.
-
-mod support;
+//! A file at an address.
 
 use std::{
     fs,
     path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use glasshouse_hub::{Event, Hub, HubError, HubOptions, Patience, Plan, Pulled, Source, Store, Timeouts};
-use sha2::{Digest, Sha256};
-use support::{Reply, Request, Server};
-use tempfile::TempDir;
+use glasshouse_hub::{HubError, HubOptions, Pulled, Timeouts};
 
-/// Bytes of one range in these tests.
-const PIECE: u64 = 1000;
-
-/// A model as far as a download is concerned.
-fn content(bytes: usize) -> Vec<u8> {
-    let noise = (0..bytes as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
-    b"GGUF".iter().copied().chain(noise).take(bytes).collect()
-}
-
-fn digits(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn options() -> HubOptions {
-    HubOptions {
-        piece_bytes: PIECE,
-        timeouts: Timeouts {
-            connect: Duration::from_secs(5),
-            response: Duration::from_secs(5),
-            stall: Duration::from_millis(300),
-            least_bytes: 64,
-        },
-        patience: Patience {
-            tries: 4,
-            first_delay: Duration::from_millis(1),
-            longest_delay: Duration::from_millis(20),
-        },
-        ..HubOptions::default()
-    }
-}
-
-/// A hub, a store, and what was told.
-struct Bench {
-    directory: TempDir,
-    hub: Hub,
-    told: Mutex<Vec<String>>,
-}
-
-impl Bench {
-    fn new(options: HubOptions) -> Self {
-        Self { directory: TempDir::new().unwrap(), hub: Hub::new(options), told: Mutex::default() }
-    }
-
-    fn store(&self) -> Store {
-        Store::new(self.directory.path().join("models"))
-    }
-
-    fn plan(&self, source: &str, sha256: Option<&str>) -> Result<Plan, HubError> {
-        self.hub.plan(&source.parse::<Source>()?, None, sha256)
-    }
-
-    fn pull(&self, source: &str, sha256: Option<&str>) -> Result<Pulled, HubError> {
-        let plan = self.plan(source, sha256)?;
-        self.hub.pull(&plan, &self.store(), &|_| Ok(()), &|event| {
-            let said = match event {
-                Event::Bytes { .. } => return,
-                Event::Waiting { problem, .. } => format!("waiting: {problem}"),
-                Event::Restarted { .. } => "restarted".to_owned(),
-                Event::Checking { .. } => "checking".to_owned(),
-                Event::Finished { verified, .. } => format!("finished: {verified}"),
-            };
-            self.told.lock().unwrap().push(said);
-        })
-    }
-
-    fn told(&self, what: &str) -> usize {
-        self.told.lock().unwrap().iter().filter(|said| said.starts_with(what)).count()
-    }
-
-    /// The same store, on the way to another hub.
-    fn again(self, options: HubOptions) -> Self {
-        Self { hub: Hub::new(options), told: Mutex::default(), ..self }
-    }
-
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.store().folder().join(name)
-    }
-}
-
-fn bytes_of(path: &Path) -> Vec<u8> {
-    fs::read(path).unwrap()
-}
-
-/// The whole bytes of a model that was got.
-fn got(pulled: &Pulled) -> Vec<u8> {
-    bytes_of(&pulled.model.path().unwrap())
-}
-
-/// A server of one file that knows ranges.
-fn ranges(content: &[u8]) -> Server {
-    let content = content.to_vec();
-    Server::start(move |request| Reply::file(request, &content, "\"one\""))
-}
+use crate::bench::{Bench, PIECE, bytes_of, content, digits, got, options, ranges};
+use crate::server::{Reply, Server};
 
 #[test]
 fn a_file_is_read_in_ranges_and_is_whole_under_its_name() {
@@ -481,12 +382,12 @@ fn each_refusal_has_its_own_error_with_a_way_out_and_is_not_repeated_in_vain() {
     }
 }
 
-#[test]
-fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+/// A server whose bytes come this far apart is given up soon.
+fn is_given_up(apart: Duration) {
     let content = content(3_000);
     let server = Server::start(move |request| {
         let mut reply = Reply::file(request, &content, "\"one\"");
-        reply.trickle = Some(Duration::from_millis(60));
+        reply.trickle = Some(apart);
         reply
     });
     let bench = Bench::new(HubOptions { connections: 1, ..options() });
@@ -497,18 +398,13 @@ fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
 }
 
 #[test]
+fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+    is_given_up(Duration::from_millis(60));
+}
+
+#[test]
 fn a_server_that_falls_silent_is_given_up() {
-    let content = content(3_000);
-    let server = Server::start(move |request| {
-        let mut reply = Reply::file(request, &content, "\"one\"");
-        reply.trickle = Some(Duration::from_secs(60));
-        reply
-    });
-    let bench = Bench::new(HubOptions { connections: 1, ..options() });
-    let begin = Instant::now();
-    let error = bench.pull(&server.address("/m.gguf"), None).unwrap_err();
-    assert!(matches!(error, HubError::Network { .. }), "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    is_given_up(Duration::from_secs(60));
 }
 
 #[test]
@@ -595,173 +491,4 @@ fn a_record_that_is_not_of_the_partial_file_is_not_believed() {
         fs::write(bench.file("m/m.gguf.part.json"), record).unwrap();
         assert_eq!(got(&bench.pull(&address, None).unwrap()), content);
     }
-}
-
-/// A hub with one repository.
-fn hub(files: &'static [(&'static str, usize)], wrong: Option<&'static str>) -> Server {
-    let listing: Vec<String> = files
-        .iter()
-        .map(|(path, bytes)| {
-            let of = if wrong == Some(path) { b"other".to_vec() } else { content(*bytes) };
-            format!(
-                r#"{{"type":"file","oid":"1","size":{bytes},"lfs":{{"oid":"{}","size":{bytes},"pointerSize":9}},"path":"{path}"}}"#,
-                digits(&of)
-            )
-        })
-        .collect();
-    let listing = format!(r#"[{{"type":"directory","path":"d","size":0}},{}]"#, listing.join(","));
-    Server::start(move |request: &Request| {
-        if request.path == "/api/models/owner/repo/tree/main?recursive=true" {
-            return Reply::new(200, listing.clone());
-        }
-        let file = files.iter().find(|(path, _)| request.path == format!("/owner/repo/resolve/main/{path}"));
-        match file {
-            Some((_, bytes)) => Reply::file(request, &content(*bytes), "\"one\""),
-            None => Reply::new(404, ""),
-        }
-    })
-}
-
-#[test]
-fn a_model_of_the_hub_is_chosen_by_its_quantization_and_held_against_the_checksum_there() {
-    let server = hub(&[("model-a-Q4_0.gguf", 5_000), ("model-a-Q8_0.gguf", 9_000)], None);
-    let options = || HubOptions { endpoint: server.address(""), ..options() };
-    let bench = Bench::new(options());
-    let pulled = bench.pull("hf:owner/repo:q8_0", None).unwrap();
-    assert_eq!(got(&pulled), content(9_000));
-    assert!(pulled.model.is_verified());
-    assert_eq!(pulled.model.name, "repo-model-a-Q8_0");
-    let error = bench.pull("hf:owner/repo", None).unwrap_err();
-    assert!(error.to_string().contains("several models"), "{error}");
-    let source = "hf:owner/repo:q8_0".parse().unwrap();
-    assert!(bench.hub.stored(&source, None, &bench.store()).unwrap().is_some());
-    assert!(matches!(bench.pull("hf:owner/gone", None).unwrap_err(), HubError::NotFound { .. }));
-}
-
-#[test]
-fn a_split_model_is_whole_when_all_its_files_are_and_is_gone_on_with_file_by_file() {
-    const FILES: &[(&str, usize)] = &[
-        ("big-00001-of-00003.gguf", 3_500),
-        ("big-00002-of-00003.gguf", 4_500),
-        ("big-00003-of-00003.gguf", 2_500),
-    ];
-    let server = hub(FILES, Some("big-00003-of-00003.gguf"));
-    let bench = Bench::new(HubOptions { endpoint: server.address(""), ..options() });
-    let error = bench.pull("hf:owner/repo", None).unwrap_err();
-    assert!(matches!(error, HubError::Checksum { .. }), "{error}");
-    assert!(bench.store().find("big").unwrap().unwrap().manifest.is_none());
-
-    let server = hub(FILES, None);
-    let bench = bench.again(HubOptions { endpoint: server.address(""), ..options() });
-    let pulled = bench.pull("hf:owner/repo", None).unwrap();
-    let files = &pulled.model.manifest.as_ref().unwrap().files;
-    assert_eq!(files.len(), 3);
-    for (file, (name, bytes)) in files.iter().zip(FILES) {
-        assert_eq!((&*file.name, file.verified), (*name, true));
-        assert_eq!(bytes_of(&pulled.model.folder.join(name)), content(*bytes));
-    }
-    // What was whole already is not asked for again.
-    assert!(server.requests().iter().all(|request| !request.path.contains("00001-of")));
-}
-
-#[test]
-fn the_token_goes_to_the_hub_and_not_where_it_redirects() {
-    let content = content(2_000);
-    let elsewhere = ranges(&content);
-    let there = elsewhere.address("/blob");
-    let expected = digits(&content);
-    let server = Server::start(move |request| {
-        if request.path.starts_with("/api/") {
-            return Reply::new(
-                200,
-                format!(
-                    r#"[{{"type":"file","path":"m.gguf","size":2000,"lfs":{{"oid":"{expected}","size":2000}}}}]"#
-                ),
-            );
-        }
-        Reply::new(302, "").with("location", there.clone())
-    });
-    let bench =
-        Bench::new(HubOptions { endpoint: server.address(""), token: Some("secret".into()), ..options() });
-    assert_eq!(got(&bench.pull("hf:owner/repo", None).unwrap()), content);
-    assert!(server.requests().iter().all(|request| request.header("authorization") == Some("Bearer secret")));
-    assert!(!elsewhere.requests().is_empty());
-    assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()));
-}
-
-#[test]
-fn a_listing_that_goes_on_elsewhere_or_names_files_that_lead_out_is_refused() {
-    let bench_of = |server: &Server| Bench::new(HubOptions { endpoint: server.address(""), ..options() });
-    let server =
-        Server::start(|_| Reply::new(200, "[]").with("link", r#"<http://127.0.0.1:1/next>; rel="next""#));
-    let error = bench_of(&server).pull("hf:owner/repo", None).unwrap_err();
-    assert!(error.to_string().contains("another host"), "{error}");
-    for path in ["..\\\\..\\\\x.gguf", ".x.gguf", "a b.gguf"] {
-        let listing = format!(r#"[{{"type":"file","path":"{path}","size":5}}]"#);
-        let server = Server::start(move |_| Reply::new(200, listing.clone()));
-        let error = bench_of(&server).pull("hf:owner/repo", None).unwrap_err();
-        assert!(matches!(error, HubError::Name { .. }), "{path}: {error}");
-    }
-    let server = Server::start(|_| Reply::new(200, "<html>"));
-    let error = bench_of(&server).pull("hf:owner/repo", None).unwrap_err();
-    assert!(error.to_string().contains("no list of files"), "{error}");
-}
-
-#[test]
-fn two_models_do_not_share_a_name_and_two_pulls_not_a_model() {
-    let server = ranges(&content(2_000));
-    let bench = Bench::new(options());
-    bench.pull(&server.address("/a/m.gguf"), None).unwrap();
-    let error = bench.pull(&server.address("/b/m.gguf"), None).unwrap_err();
-    assert!(matches!(error, HubError::NameTaken { .. }), "{error}");
-
-    let held = Server::start(move |request| {
-        let mut reply = Reply::file(request, &content(2_000), "\"one\"");
-        reply.trickle = Some(Duration::from_millis(1));
-        reply
-    });
-    let slow = Bench::new(HubOptions { timeouts: Timeouts::default(), ..options() });
-    let other = Hub::new(options());
-    let plan = slow.plan(&held.address("/n.gguf"), None).unwrap();
-    std::thread::scope(|scope| {
-        let pulling = scope.spawn(|| slow.hub.pull(&plan, &slow.store(), &|_| Ok(()), &|_| ()));
-        while held.requests().is_empty() {
-            std::thread::yield_now();
-        }
-        let error = other.pull(&plan, &slow.store(), &|_| Ok(()), &|_| ()).unwrap_err();
-        assert!(matches!(error, HubError::Busy { .. }), "{error}");
-        assert!(matches!(slow.store().remove("n").unwrap_err(), HubError::Busy { .. }));
-        pulling.join().unwrap().unwrap();
-    });
-}
-
-#[test]
-fn a_model_is_removed_whole_or_in_part() {
-    let server = ranges(&content(2_000));
-    let bench = Bench::new(options());
-    bench.pull(&server.address("/m.gguf"), None).unwrap();
-    fs::create_dir_all(bench.file("half")).unwrap();
-    fs::write(bench.file("half/x.gguf.part"), b"GG").unwrap();
-    let names: Vec<_> = bench.store().list().unwrap().into_iter().map(|model| model.name).collect();
-    assert_eq!(names, ["half", "m"]);
-    assert!(bench.store().remove("m").unwrap() >= 2_000);
-    bench.store().remove("half").unwrap();
-    assert!(bench.store().list().unwrap().is_empty());
-    for wrong in ["m", "..", "../models", ""] {
-        assert!(matches!(bench.store().remove(wrong).unwrap_err(), HubError::Unknown { .. }), "{wrong}");
-    }
-    assert!(bench.store().folder().exists());
-}
-
-#[test]
-fn a_model_whose_file_was_cut_or_whose_manifest_leads_out_is_not_whole() {
-    let server = ranges(&content(2_000));
-    let bench = Bench::new(options());
-    let model = bench.pull(&server.address("/m.gguf"), None).unwrap().model;
-    fs::write(model.path().unwrap(), b"GGUF").unwrap();
-    assert!(bench.store().find("m").unwrap().unwrap().manifest.is_none());
-    let manifest = r#"{"source":"s","files":[{"name":"../../x","bytes":1,"sha256":"","verified":true}]}"#;
-    fs::write(bench.directory.path().join("x"), b"x").unwrap();
-    fs::write(bench.file("m/model.json"), manifest).unwrap();
-    assert!(bench.store().find("m").unwrap().unwrap().manifest.is_none());
 }
