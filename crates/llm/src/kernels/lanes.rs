@@ -337,51 +337,24 @@ unsafe fn value_rows<L: Lanes, V: Values<L>, const R: usize>(
             // SAFETY: there is a probability for every row and position, `out` has the rows that are left, and the columns
             // are within `length`.
             unsafe {
+                macro_rules! tile {
+                    ($rows:expr, $columns:literal) => {
+                        value_tile::<L, V, { $rows }, $columns>(
+                            values,
+                            positions,
+                            probabilities,
+                            stride,
+                            length,
+                            column,
+                            out,
+                        )
+                    };
+                }
                 match (many, length - column >= 2 * LANES) {
-                    (true, true) => {
-                        value_tile::<L, V, R, 2>(
-                            values,
-                            positions,
-                            probabilities,
-                            stride,
-                            length,
-                            column,
-                            out,
-                        );
-                    }
-                    (true, false) => {
-                        value_tile::<L, V, R, 1>(
-                            values,
-                            positions,
-                            probabilities,
-                            stride,
-                            length,
-                            column,
-                            out,
-                        );
-                    }
-                    (false, true) => {
-                        value_tile::<L, V, 1, 2>(
-                            values,
-                            positions,
-                            probabilities,
-                            stride,
-                            length,
-                            column,
-                            out,
-                        );
-                    }
-                    (false, false) => {
-                        value_tile::<L, V, 1, 1>(
-                            values,
-                            positions,
-                            probabilities,
-                            stride,
-                            length,
-                            column,
-                            out,
-                        );
-                    }
+                    (true, true) => tile!(R, 2),
+                    (true, false) => tile!(R, 1),
+                    (false, true) => tile!(1, 2),
+                    (false, false) => tile!(1, 1),
                 }
             }
         }
