@@ -5,6 +5,7 @@ mod commands;
 mod failure;
 mod progress;
 mod screen;
+mod screens;
 
 use std::process::ExitCode;
 

@@ -51,17 +51,30 @@ pub struct Screen {
 impl Screen {
     /// A screen on standard output.
     pub fn new(format: Format) -> Self {
-        let escape = format == Format::Steps || io::stdout().is_terminal();
+        Self::on(format, Box::new(anstream::stdout()))
+    }
+
+    /// A screen whose text goes to `out`, and from there to standard output.
+    pub fn on(format: Format, out: Box<dyn Write>) -> Self {
         Self {
             format,
-            out: Box::new(anstream::stdout()),
-            escape,
+            out,
+            escape: format == Format::Steps || io::stdout().is_terminal(),
             parser: StreamParser::default(),
             open: None,
             held: 0,
             streaming: false,
             answer: String::new(),
             spinner: ProgressBar::hidden(),
+        }
+    }
+
+    /// Prints the question, where there are several.
+    pub fn question(&mut self, question: &str) {
+        match self.format {
+            Format::Steps => self.piece("question", question),
+            Format::Json => self.line(&json!({ "event": "question", "question": question }).to_string()),
+            Format::Answer => {}
         }
     }
 

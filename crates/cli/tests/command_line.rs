@@ -148,6 +148,27 @@ fn two_recordings_are_identical_and_replay_to_the_same_bytes() {
 }
 
 #[test]
+fn several_agents_are_asked_at_once_and_told_of_one_after_another() {
+    let directory = TempDir::new().unwrap();
+    let questions = ["What is 17 * 23?", "--also", "What is 12 * 34?", "--also", "What is 99 + 1?"];
+    let ask = |format: &str, log: &str| {
+        let arguments = [&["ask", format, "--trace", log], &questions[..]].concat();
+        printed(directory.path(), &arguments)
+    };
+    assert_eq!(ask("--quiet", "a.log"), "17 * 23 is 391.\n12 * 34 is 408.\n99 + 1 is 100.\n");
+    let events = ask("--json", "b.log");
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].to_string())
+        .collect();
+    let once = ["question", "thought", "call", "observation", "thought", "answer", "end"];
+    assert_eq!(kinds, [once; 3].concat().iter().map(|kind| format!("\"{kind}\"")).collect::<Vec<_>>());
+    let log = |name: &str| fs::read(directory.path().join(name)).unwrap();
+    assert!(log("a.log") == log("b.log"), "two runs of the same questions wrote different logs");
+    assert!(printed(directory.path(), &["replay", "a.log"]).contains("identical"));
+}
+
+#[test]
 fn the_clock_is_a_recorded_input() {
     let directory = TempDir::new().unwrap();
     let asked =

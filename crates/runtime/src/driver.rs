@@ -55,7 +55,13 @@ pub(crate) struct RequestTask {
 impl RequestTask {
     /// The request as services take it.
     pub(crate) fn call(&self) -> ServiceCall<'_> {
-        ServiceCall { process: self.process, payload: &self.payload, grants: &self.grants, seed: self.seed }
+        ServiceCall {
+            request: self.request,
+            process: self.process,
+            payload: &self.payload,
+            grants: &self.grants,
+            seed: self.seed,
+        }
     }
 }
 
@@ -116,7 +122,7 @@ pub(crate) struct Driver {
     released: Vec<ProcessId>,
     returned: Vec<Returned>,
     refused: Option<RuntimeError>,
-    exits: Vec<Exit>,
+    exits: BTreeMap<ProcessId, Exit>,
     /// What can stop steps from outside.
     interrupt: Interrupt,
     /// Who contributes to the first process that is prepared.
@@ -136,7 +142,7 @@ impl Driver {
             released: Vec::new(),
             returned: Vec::new(),
             refused: None,
-            exits: Vec::new(),
+            exits: BTreeMap::new(),
             interrupt: Interrupt::Never,
             host: None,
             keep_answers: true,
@@ -215,7 +221,9 @@ impl Driver {
             recorder.effect(&effect)?;
             match effect {
                 Effect::Publish(event) => observer.event(&event),
-                Effect::Exited { exit, .. } => self.exits.push(exit),
+                Effect::Exited { process, exit } => {
+                    self.exits.insert(process, exit);
+                }
                 Effect::Release { process } => {
                     if let Some(live) = self.live.remove(&process) {
                         self.last = Some((process, live.context));
@@ -265,6 +273,11 @@ impl Driver {
         Ok(())
     }
 
+    /// Tasks that nobody has taken yet.
+    pub(crate) fn waiting_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// The task that was asked for first.
     pub(crate) fn next_task(&mut self) -> Option<Task> {
         self.tasks.pop_front()
@@ -286,9 +299,9 @@ impl Driver {
         std::mem::take(&mut self.released)
     }
 
-    /// How the processes without a parent ended, so far.
+    /// How the processes without a parent ended, so far, in the order in which they were spawned.
     pub(crate) fn take_exits(&mut self) -> Vec<Exit> {
-        std::mem::take(&mut self.exits)
+        std::mem::take(&mut self.exits).into_values().collect()
     }
 
     /// Why an act on a process was refused, if one was since the last call.

@@ -1,7 +1,5 @@
 //! Running a recorded event log again and comparing every byte.
 
-use std::sync::{Arc, atomic::AtomicBool};
-
 use glasshouse_engine::{HostConfig, HostMachine};
 use glasshouse_halt::Rule;
 use glasshouse_kernel::{
@@ -86,8 +84,7 @@ pub fn replay(
             return Err(RuntimeError::OtherModel { recorded: recorded.to_string() });
         }
         let guard = trace::guard_of(&header)?;
-        let service = |model| ModelService::new(model, guard, Arc::new(AtomicBool::new(false)));
-        model = source.load(threads)?.map(service);
+        model = source.load(threads)?.map(|model| ModelService::new(model, guard));
     }
 
     let answers = if trust_model { ModelAnswers::Trusted } else { ModelAnswers::Recomputed };

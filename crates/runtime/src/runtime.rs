@@ -97,7 +97,7 @@ pub fn agent_limits(steps: u32, tokens: u32) -> glasshouse_agent::Limits {
     }
 }
 
-/// A question, and how much the agent may spend on it.
+/// A question to an agent, and how much it may spend on it.
 #[derive(Debug, Clone)]
 pub struct AskOptions {
     /// The question.
@@ -110,8 +110,6 @@ pub struct AskOptions {
     pub sampling: Sampling,
     /// Steps and tokens.
     pub limits: glasshouse_agent::Limits,
-    /// Seed, clock, and what each process may use.
-    pub run: RunOptions,
 }
 
 struct Tool {
@@ -180,9 +178,7 @@ impl Runtime {
     /// [`RuntimeError::Model`]; the model is then the one that it was.
     pub fn load_model(&mut self, source: ModelSource, threads: Option<usize>) -> Result<(), RuntimeError> {
         let loaded = source.load(threads)?;
-        let stop = &self.services.stop;
-        self.services.model =
-            loaded.map(|model| ModelService::new(model, self.guard.clone(), Arc::clone(stop)));
+        self.services.model = loaded.map(|model| ModelService::new(model, self.guard.clone()));
         self.model = source;
         Ok(())
     }
@@ -197,68 +193,98 @@ impl Runtime {
         self.granted_tools().map(|tool| &tool.description)
     }
 
-    /// Runs the agent on a question, writing the event log to `trace` if there is one.
+    /// Runs an agent on a question, writing the event log to `trace` if there is one.
     ///
     /// # Errors
     /// [`RuntimeError::Process`] when the agent ended without an outcome; an exhausted limit is an outcome.
     pub fn ask(
         &mut self,
         options: AskOptions,
+        run: RunOptions,
         trace: Option<&mut dyn Write>,
         observer: &mut dyn Observer,
     ) -> Result<AgentOutcome, RuntimeError> {
-        let mut run = self.start_ask(options, trace, observer)?;
-        agent_outcome(self.finish(&mut run, observer)?)
+        let mut outcomes = self.ask_each(vec![options], run, trace, observer)?;
+        outcomes.pop().ok_or_else(RuntimeError::stuck)?
     }
 
-    /// Begins to run the agent on a question; [`Runtime::advance`] goes on with it, and [`agent_outcome`] reads its
-    /// exit. One run at a time: they share the stop.
+    /// Runs an agent on each question, all in one run and with one log. They know nothing of each other; what they ask of the
+    /// model is computed together.
+    ///
+    /// # Errors
+    /// When the run cannot begin, or go on. How each agent fared is in the answer, in the order of the questions.
+    pub fn ask_each(
+        &mut self,
+        asks: Vec<AskOptions>,
+        run: RunOptions,
+        trace: Option<&mut dyn Write>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Result<AgentOutcome, RuntimeError>>, RuntimeError> {
+        let mut run = self.start(asks, run, trace, observer)?;
+        loop {
+            if let Some(exits) = self.advance(&mut run, observer)? {
+                return Ok(exits.into_iter().map(agent_outcome).collect());
+            }
+        }
+    }
+
+    /// Begins to run an agent on each question; [`Runtime::advance`] goes on with them, and [`agent_outcome`] reads their
+    /// exits. One run at a time: runs share the stop.
     ///
     /// # Errors
     /// [`RuntimeError::EmptyQuestion`], and those of the agent's module and of `trace`.
-    pub fn start_ask<'t, W: Write + 't>(
+    pub fn start<'t, W: Write + 't>(
         &mut self,
-        options: AskOptions,
+        asks: Vec<AskOptions>,
+        run: RunOptions,
         trace: Option<W>,
         observer: &mut dyn Observer,
     ) -> Result<Run<'t>, RuntimeError> {
-        if options.question.trim().is_empty() {
+        if asks.is_empty() || asks.iter().any(|ask| ask.question.trim().is_empty()) {
             return Err(RuntimeError::EmptyQuestion);
         }
         self.modules.compiled(&self.agent)?;
-        let mut start = Vec::new();
+        // In which order agents get their answers depends on how much of their prompts is evaluated already, and must not
+        // depend on earlier runs.
+        if let Some(model) = self.services.model.as_ref().filter(|_| asks.len() > 1) {
+            model.forget_prefixes();
+        }
+        let mut inputs = Vec::new();
         let mut grants = vec![Capability::Service(services::MODEL.to_owned())];
         let mut tools = Vec::new();
         for tool in self.granted_tools() {
             let name = tool.description.name.clone();
             grants.push(Capability::Tool(name.clone()));
-            start.push(Input::RegisterTool { name, target: target(tool, options.run.limits) });
+            inputs.push(Input::RegisterTool { name, target: target(tool, run.limits) });
             tools.push(tool.description.clone());
         }
         grants.extend_from_slice(self.services.files.capabilities());
-        let request = AgentRequest {
-            question: options.question,
-            tools,
-            limits: options.limits,
-            sampling: options.sampling,
-            system: options.system,
-            history: options.history,
-        };
-        start.push(Input::Spawn {
-            name: "agent".to_owned(),
-            module: self.agent,
-            entry: AGENT_ENTRY.to_owned(),
-            payload: json(&request)?,
-            grants,
-            limits: options.run.limits,
-            setup: Setup::default(),
-            life: Life::Once,
-        });
-        self.begin(options.run, start, trace, observer)
+        for ask in asks {
+            let request = AgentRequest {
+                question: ask.question,
+                tools: tools.clone(),
+                limits: ask.limits,
+                sampling: ask.sampling,
+                system: ask.system,
+                history: ask.history,
+            };
+            inputs.push(Input::Spawn {
+                name: "agent".to_owned(),
+                module: self.agent,
+                entry: AGENT_ENTRY.to_owned(),
+                payload: json(&request)?,
+                grants: grants.clone(),
+                limits: run.limits,
+                setup: Setup::default(),
+                life: Life::Once,
+            });
+        }
+        self.begin(run, inputs, trace, observer)
     }
 
-    /// Does one piece of a run's work: a step of a process, an answer of a service, a token, or a part of a prompt.
-    /// How the run's process ended, once there is nothing left to do; nothing may be advanced after that.
+    /// Does one piece of a run's work: a step of a process, an answer of a service, or a token or a part of a prompt of
+    /// each agent that waits for the model. How the agents ended, in the order of the questions, once there is nothing left
+    /// to do; nothing may be advanced after that.
     ///
     /// # Errors
     /// [`RuntimeError`] when the run cannot go on. What a process did wrong is in its exit.
@@ -266,16 +292,8 @@ impl Runtime {
         &mut self,
         run: &mut Run<'_>,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Exit>, RuntimeError> {
+    ) -> Result<Option<Vec<Exit>>, RuntimeError> {
         run.advance(&self.modules, &mut self.services, observer)
-    }
-
-    fn finish(&mut self, run: &mut Run<'_>, observer: &mut dyn Observer) -> Result<Exit, RuntimeError> {
-        loop {
-            if let Some(exit) = self.advance(run, observer)? {
-                return Ok(exit);
-            }
-        }
     }
 
     /// Long-term memory, for people to look at and to change.

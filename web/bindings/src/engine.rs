@@ -147,7 +147,7 @@ impl Engine {
         let mut events = Events::default();
         let run = self
             .runtime
-            .start_ask(options.ask(question), self.log.clone(), &mut events)
+            .start(vec![options.ask(question)], options.run(), self.log.clone(), &mut events)
             .map_err(Thrown::from)?;
         self.chat = Some(Chat { run, events });
         Ok(())
@@ -167,10 +167,12 @@ impl Engine {
                         return events;
                     }
                 }
-                Ok(Some(exit)) => {
-                    match agent_outcome(exit) {
-                        Ok(outcome) => chat.events.end(&outcome),
-                        Err(error) => chat.events.error(error.code(), &error.to_string()),
+                Ok(Some(exits)) => {
+                    for outcome in exits.into_iter().map(agent_outcome) {
+                        match outcome {
+                            Ok(outcome) => chat.events.end(&outcome),
+                            Err(error) => chat.events.error(error.code(), &error.to_string()),
+                        }
                     }
                     return chat.events.take();
                 }

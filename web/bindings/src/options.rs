@@ -80,11 +80,14 @@ impl ChatOptions {
                 ..Sampling::default()
             },
             limits: agent_limits(self.max_steps, self.max_tokens),
-            run: RunOptions {
-                seed: self.seed,
-                clock: self.now.map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
-                limits: process_limits(self.fuel, self.memory_limit),
-            },
+        }
+    }
+
+    pub(crate) fn run(&self) -> RunOptions {
+        RunOptions {
+            seed: self.seed,
+            clock: self.now.map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
+            limits: process_limits(self.fuel, self.memory_limit),
         }
     }
 }

@@ -54,6 +54,9 @@ Examples:
 pub struct AskArguments {
     /// The question; read from standard input when it is left out or `-`
     pub question: Option<String>,
+    /// Ask this as well, of an agent of its own, at the same time; may be repeated
+    #[arg(long, value_name = "QUESTION")]
+    pub also: Vec<String>,
 
     /// Print one JSON object for each step
     #[arg(long, conflicts_with = "quiet")]

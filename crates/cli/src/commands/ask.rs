@@ -1,4 +1,4 @@
-//! `glasshouse ask`: one question, the agent's steps, an answer.
+//! `glasshouse ask`: a question, the agent's steps, an answer; or several, each of an agent of its own.
 
 use std::{io::Write, path::Path, process::ExitCode, sync::atomic::Ordering};
 
@@ -16,7 +16,8 @@ use crate::{
         typed_or_input,
     },
     progress,
-    screen::{Format, Screen},
+    screen::Format,
+    screens::Screens,
 };
 
 /// Runs the command.
@@ -26,7 +27,7 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
     };
     let is_typed = is_typed(arguments.question.as_deref());
     let question = if is_typed { question } else { question.trim().to_owned() };
-    if question.trim().is_empty() {
+    if question.trim().is_empty() || arguments.also.iter().any(|question| question.trim().is_empty()) {
         return Err(RuntimeError::EmptyQuestion.into());
     }
     let format = match (arguments.json, arguments.quiet) {
@@ -53,41 +54,43 @@ pub fn run(arguments: AskArguments) -> Result<ExitCode> {
     let stop = runtime.stop_flag();
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be handled")?;
 
-    let ask = AskOptions {
+    let ask = |question: String| AskOptions {
         question,
         history: Vec::new(),
         system: None,
         sampling: sampling(&arguments.sampling),
         limits: agent_limits(arguments.limits.max_steps, arguments.limits.max_tokens),
-        run: RunOptions {
-            seed: arguments.sampling.seed,
-            clock: arguments
-                .limits
-                .now
-                .map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
-            limits: process_limits(arguments.limits.fuel, arguments.limits.memory_limit),
-        },
     };
-    let mut screen = Screen::new(format);
+    let run = RunOptions {
+        seed: arguments.sampling.seed,
+        clock: arguments.limits.now.map_or(Clock::Host, |seconds| Clock::Fixed(seconds.saturating_mul(1000))),
+        limits: process_limits(arguments.limits.fuel, arguments.limits.memory_limit),
+    };
+    let questions: Vec<String> = [question].into_iter().chain(arguments.also.iter().cloned()).collect();
+    let mut screens = Screens::new(format, &questions);
     let mut trace = arguments.trace.as_deref().map(create_trace).transpose()?;
-    let outcome = runtime.ask(ask, trace.as_mut().map(|file| file as &mut dyn Write), &mut screen);
+    let outcomes = runtime.ask_each(
+        questions.into_iter().map(ask).collect(),
+        run,
+        trace.as_mut().map(|file| file as &mut dyn Write),
+        &mut screens,
+    );
     if let (Some(mut file), Some(path)) = (trace, &arguments.trace) {
         finish_trace(&mut file, path)?;
     }
-    match outcome {
-        Ok(outcome) => {
-            screen.finish(&outcome);
-            if let Some(explanation) = outcome.end.explanation() {
-                screen.failure("no_answer", &explanation);
-                bail!("{explanation}");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+    let outcomes = match outcomes {
+        Ok(outcomes) => outcomes,
         Err(error) => {
-            screen.failure(error.code(), &error.to_string());
-            Err(error.into())
+            screens.failure(error.code(), &error.to_string());
+            return Err(error.into());
         }
+    };
+    let mut first_failure = None;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let failure = screens.finish(number, outcome).err();
+        first_failure = first_failure.or(failure);
     }
+    first_failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 fn finish_trace(file: &mut impl Write, path: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What processes can ask for: each service parses nothing itself, and its answer is a recorded input of the kernel.
 //!
 //! - [`Services`]: all of them, and the dispatch from a request to its service.
-//! - [`ModelService`]: text generation, one session per process.
+//! - [`ModelService`]: text generation, one session per process, all advancing together.
 //! - [`FileSystem`]: the files that the host grants, if any.
 //! - [`Clock`]: the wall clock.
 //!
@@ -11,17 +11,20 @@ mod clock;
 mod files;
 mod model;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use glasshouse_kernel::{Capability, ProcessId};
+use glasshouse_kernel::{Capability, ProcessId, RequestId};
 use glasshouse_memory::{MemoryError, MemoryStore};
 use glasshouse_protocol::{ErrorData, FoundMemory, Request, StoredMemory};
 use serde::Serialize;
 
 pub use clock::Clock;
 pub use files::{FileSystem, NoFiles};
+pub use model::ModelService;
 pub(crate) use model::Recorded;
-pub use model::{Generating, ModelService};
 
 use crate::Observer;
 
@@ -33,6 +36,8 @@ const MAXIMUM_FOUND_MEMORIES: u32 = 50;
 
 /// One request of a process.
 pub struct ServiceCall<'a> {
+    /// Which one.
+    pub request: RequestId,
     /// Who asks.
     pub process: ProcessId,
     /// The request's JSON.
@@ -69,8 +74,8 @@ pub struct Services {
 pub enum Performed {
     /// The answer. An error is data for the process that asked; the run goes on.
     Answer(Answer),
-    /// Text is being generated: [`Services::advance`] it.
-    Generating(Box<Generating>),
+    /// Text is being generated: [`Services::advance`] goes on with it, and has the answer in the end.
+    Begun,
 }
 
 impl Services {
@@ -84,12 +89,16 @@ impl Services {
         begun.unwrap_or_else(|| Performed::Answer(self.answer(call, request)))
     }
 
-    /// Does one piece of a generation: the answer once there is one.
-    pub fn advance(&mut self, generating: &mut Generating, observer: &mut dyn Observer) -> Option<Answer> {
-        match &mut self.model {
-            Some(model) => model.advance(generating, None, observer),
-            None => Some(Err(no_model())),
-        }
+    /// Whether text is being generated.
+    pub fn is_generating(&self) -> bool {
+        self.model.as_ref().is_some_and(ModelService::is_generating)
+    }
+
+    /// Does one piece of all generations together, or ends them where they are if the person stopped the run: the answers
+    /// that there are now.
+    pub fn advance(&mut self, observer: &mut dyn Observer) -> Vec<(RequestId, Answer)> {
+        let Some(model) = &mut self.model else { return Vec::new() };
+        if self.stop.load(Ordering::Relaxed) { model.cancel_all() } else { model.advance(observer) }
     }
 
     /// Answers a request that no generation is needed for.

@@ -1,27 +1,23 @@
-//! The `model` service: one conversation session per process, all on one loaded model.
+//! The `model` service: one conversation session per process, all on one loaded model, whose generations advance together.
 
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
-use glasshouse_kernel::ProcessId;
+use glasshouse_kernel::{ProcessId, RequestId};
+use glasshouse_llm::scheduler::{Finished, Scheduler, Ticket};
 use glasshouse_llm::{Generation, GuardConfig, LlmError, LoadedModel, Session, TokenEvent};
-use glasshouse_protocol::{ErrorData, Request};
+use glasshouse_protocol::{ErrorData, GenerateRequest, GenerateResponse, Request};
 
 use super::{Answer, Performed, ServiceCall, json};
 use crate::{Observer, host};
 
 /// Generates text for processes.
 pub struct ModelService {
-    model: Arc<LoadedModel>,
+    scheduler: Scheduler,
     guard: Option<GuardConfig>,
+    /// Of the processes whose requests are answered.
     sessions: BTreeMap<ProcessId, Session>,
-    stop: Arc<AtomicBool>,
+    /// Of the generations that are going on: who waits for them, and the requests.
+    waiting: BTreeMap<Ticket, (ProcessId, RequestId)>,
 }
 
 /// What a recorded generation owes to its host, and a repetition takes from the log.
@@ -33,67 +29,89 @@ pub(crate) struct Recorded {
     pub(crate) late: Option<(u64, f64)>,
 }
 
-/// A generation that is going on.
-pub struct Generating {
-    process: ProcessId,
-    generation: Generation,
-}
-
 impl ModelService {
-    /// A service on `model` whose generations are guarded so; they end early once `stop` is set.
-    pub fn new(model: Arc<LoadedModel>, guard: Option<GuardConfig>, stop: Arc<AtomicBool>) -> Self {
-        Self { model, guard, sessions: BTreeMap::new(), stop }
+    /// A service on `model` whose generations are guarded so.
+    pub fn new(model: Arc<LoadedModel>, guard: Option<GuardConfig>) -> Self {
+        let (sessions, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Self { scheduler: Scheduler::new(model), guard, sessions, waiting }
     }
 
     /// Takes a `model.*` request; `None` when it is for another service.
     pub(crate) fn begin(&mut self, call: &ServiceCall<'_>, request: &Request) -> Option<Performed> {
         Some(match request {
-            Request::Generate(request) => {
-                let process = call.process;
-                let guard = self.guard.clone();
-                match self.session(process).start_guarded(request, call.seed, guard.as_ref()) {
-                    Ok(mut generation) => {
-                        if guard.is_some_and(|guard| guard.has_deadline) {
-                            generation.set_timer(stopwatch());
-                        }
-                        Performed::Generating(Box::new(Generating { process, generation }))
+            Request::Generate(request) => match self.start(call, request) {
+                Ok((session, mut generation)) => {
+                    if self.guard.as_ref().is_some_and(|guard| guard.has_deadline) {
+                        generation.set_timer(stopwatch());
                     }
-                    Err(error) => Performed::Answer(Err(failure(&error))),
+                    let ticket = self.scheduler.submit(session, generation);
+                    self.waiting.insert(ticket, (call.process, call.request));
+                    Performed::Begun
                 }
-            }
-            Request::DescribeModel {} => Performed::Answer(json(self.model.description())),
+                Err(error) => Performed::Answer(Err(failure(&error))),
+            },
+            Request::DescribeModel {} => Performed::Answer(json(self.scheduler.model().description())),
             _ => return None,
         })
     }
 
-    /// Evaluates a part of the prompt or chooses a token: the answer once there is one. Generation stops early after
-    /// `maximum` tokens, if given: where a recorded run was stopped.
-    pub(crate) fn advance(
+    /// Begins a generation in the session of the process that asks.
+    fn start(
         &mut self,
-        generating: &mut Generating,
-        maximum: Option<u32>,
-        observer: &mut dyn Observer,
-    ) -> Option<Answer> {
-        let Generating { process, generation } = generating;
-        let stop = Arc::clone(&self.stop);
-        let session = self.session(*process);
-        if generation.generated_tokens() == 0 && (stop.load(Ordering::Relaxed) || maximum == Some(0)) {
-            return Some(
-                generation.cancel(session).map_err(|error| failure(&error)).and_then(|cut| json(&cut)),
-            );
-        }
-        let mut on_token = |token: &TokenEvent<'_>| {
-            observer.token(*process, token);
-            if stop.load(Ordering::Relaxed) || maximum == Some(token.index + 1) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
+        call: &ServiceCall<'_>,
+        request: &GenerateRequest,
+    ) -> Result<(Session, Generation), LlmError> {
+        let held = self.sessions.remove(&call.process);
+        let mut session = held.unwrap_or_else(|| Session::new(Arc::clone(self.scheduler.model())));
+        match session.start_guarded(request, call.seed, self.guard.as_ref()) {
+            Ok(generation) => Ok((session, generation)),
+            Err(error) => {
+                self.sessions.insert(call.process, session);
+                Err(error)
             }
-        };
-        match generation.advance(session, &mut on_token) {
-            Ok(response) => response.as_ref().map(json),
-            Err(error) => Some(Err(failure(&error))),
         }
+    }
+
+    /// Forgets what sessions could share of earlier conversations.
+    pub(crate) fn forget_prefixes(&self) {
+        self.scheduler.model().forget_prefixes();
+    }
+
+    /// Whether generations are going on.
+    pub(crate) fn is_generating(&self) -> bool {
+        !self.scheduler.is_empty()
+    }
+
+    /// Evaluates a part of the prompts and chooses a token of each generation behind its prompt: the answers of those that
+    /// ended.
+    pub(crate) fn advance(&mut self, observer: &mut dyn Observer) -> Vec<(RequestId, Answer)> {
+        let waiting = &self.waiting;
+        let finished = self.scheduler.step(&mut |ticket, token| {
+            if let Some((process, _)) = waiting.get(&ticket) {
+                observer.token(*process, token);
+            }
+            ControlFlow::Continue(())
+        });
+        finished.into_iter().filter_map(|finished| self.finish(finished)).collect()
+    }
+
+    /// Ends all generations where they are: their answers.
+    pub(crate) fn cancel_all(&mut self) -> Vec<(RequestId, Answer)> {
+        let tickets: Vec<Ticket> = self.waiting.keys().copied().collect();
+        tickets.into_iter().filter_map(|ticket| self.cancel(ticket)).collect()
+    }
+
+    fn cancel(&mut self, ticket: Ticket) -> Option<(RequestId, Answer)> {
+        let finished = self.scheduler.cancel(ticket)?;
+        self.finish(finished)
+    }
+
+    /// Puts the session of a generation back, and answers the request if somebody waits for it.
+    fn finish(&mut self, finished: Finished) -> Option<(RequestId, Answer)> {
+        let Finished { ticket, session, outcome } = finished;
+        let (process, request) = self.waiting.remove(&ticket)?;
+        self.sessions.insert(process, session);
+        Some((request, outcome.map_err(|error| failure(&error)).and_then(|response| json(&response))))
     }
 
     /// Answers a recorded `model.*` request, however long it takes; `None` when it is for another service.
@@ -104,33 +122,65 @@ impl ModelService {
         recorded: &Recorded,
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
-        let mut generating = match self.begin(call, request)? {
-            Performed::Answer(answer) => return Some(answer),
-            Performed::Generating(generating) => generating,
+        let Request::Generate(request) = request else {
+            return match self.begin(call, request)? {
+                Performed::Answer(answer) => Some(answer),
+                Performed::Begun => None,
+            };
         };
-        let late = recorded.late;
-        generating.generation.set_timer(move |index| {
-            late.filter(|(token, _)| *token == index).map(|(_, milliseconds)| milliseconds)
+        let (mut session, mut generation) = match self.start(call, request) {
+            Ok(started) => started,
+            Err(error) => return Some(Err(failure(&error))),
+        };
+        let outcome = generate_again(&mut session, &mut generation, recorded, &mut |token| {
+            observer.token(call.process, token);
         });
-        loop {
-            if let Some(answer) = self.advance(&mut generating, recorded.cancelled_after, observer) {
-                return Some(answer);
-            }
-        }
+        self.sessions.insert(call.process, session);
+        Some(outcome.map_err(|error| failure(&error)).and_then(|response| json(&response)))
     }
 
-    fn session(&mut self, process: ProcessId) -> &mut Session {
-        self.sessions.entry(process).or_insert_with(|| Session::new(Arc::clone(&self.model)))
-    }
-
-    /// Drops the session of a process that ended.
+    /// Drops the session of a process that ended, and what it was waiting for.
     pub(crate) fn release(&mut self, process: ProcessId) {
+        let ticket = self.waiting.iter().find(|(_, (waits, _))| *waits == process).map(|(ticket, _)| *ticket);
+        if let Some(ticket) = ticket {
+            self.cancel(ticket);
+        }
         self.sessions.remove(&process);
     }
 
-    /// Drops all sessions.
+    /// Drops all sessions, and the generations that are going on.
     pub(crate) fn release_all(&mut self) {
+        self.cancel_all();
         self.sessions.clear();
+    }
+}
+
+/// Generates as it was recorded.
+fn generate_again(
+    session: &mut Session,
+    generation: &mut Generation,
+    recorded: &Recorded,
+    on_token: &mut dyn FnMut(&TokenEvent<'_>),
+) -> Result<GenerateResponse, LlmError> {
+    let Recorded { cancelled_after, late } = *recorded;
+    if cancelled_after == Some(0) {
+        return generation.cancel(session);
+    }
+    generation.set_timer(move |index| {
+        late.filter(|(token, _)| *token == index).map(|(_, milliseconds)| milliseconds)
+    });
+    let mut on_token = |token: &TokenEvent<'_>| {
+        on_token(token);
+        if cancelled_after == Some(token.index + 1) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    loop {
+        if let Some(response) = generation.advance(session, &mut on_token)? {
+            return Ok(response);
+        }
     }
 }
 

@@ -229,12 +229,12 @@ impl AgentPartner {
             system: self.system.clone(),
             sampling: self.sampling.clone(),
             limits: agent_limits(defaults::STEPS, self.maximum_tokens),
-            run: RunOptions { seed: self.seed.wrapping_add(turn), ..RunOptions::default() },
         };
+        let run = RunOptions { seed: self.seed.wrapping_add(turn), ..RunOptions::default() };
         let format = if stdout().is_terminal() { Format::Steps } else { Format::Answer };
         let mut screen = Screen::new(format);
         let begin = Instant::now();
-        let outcome = self.runtime.ask(ask, None, &mut screen);
+        let outcome = self.runtime.ask(ask, run, None, &mut screen);
         let is_stopped = self.runtime.stop_flag().load(Ordering::Relaxed);
         let outcome = match outcome {
             Ok(outcome) => outcome,
