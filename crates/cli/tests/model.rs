@@ -70,6 +70,36 @@ fn a_text_is_shown_in_tokens_and_what_a_person_writes_is_no_control_token() {
 }
 
 #[test]
+fn a_prepared_model_computes_the_same_and_is_not_prepared_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (model_file, prepared, again) = (path("model.gguf"), path("prepared.gguf"), path("again.gguf"));
+    printed(&["generate", "tiny-llama-q4_k", &model_file], "");
+    printed(&["prepare", &model_file, &prepared], "");
+    assert_eq!(printed(&["verify", &prepared], ""), printed(&["verify", &model_file], ""));
+    assert!(printed(&["info", &prepared], "").contains("interleaved"));
+    assert!(!printed(&["info", &model_file], "").contains("interleaved"));
+
+    let refused = |arguments: &[&str]| {
+        let output = model(arguments, "");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = refused(&["prepare", &prepared, &again]);
+    assert!(error.contains("prepared already"), "{error}");
+    let error = refused(&["prepare", &model_file, &path("absent/model.gguf")]);
+    assert!(error.contains("cannot be written"), "{error}");
+    // Nothing is left of what failed.
+    let mut names: Vec<_> =
+        directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["model.gguf", "prepared.gguf"]);
+    // The model may be the file that is replaced.
+    printed(&["prepare", &model_file, &model_file], "");
+    assert_eq!(printed(&["verify", &model_file], ""), printed(&["verify", &prepared], ""));
+}
+
+#[test]
 fn a_model_is_measured_with_the_bandwidth_that_it_uses() {
     let arguments = ["bench", "--prefill", "8", "--decode", "4", "--repeat", "1", "--threads", "1", "--json"];
     let report = object(&arguments);

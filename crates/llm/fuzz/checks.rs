@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use glasshouse_llm::generate_random::{Preset, write_to};
 use glasshouse_llm::gguf::Gguf;
-use glasshouse_llm::{LlmError, LoadedModel, Session};
+use glasshouse_llm::{LlmError, LoadedModel, Session, prepare};
 use glasshouse_protocol::GenerateRequest;
 
 /// Numbers that are at the edges of what fields hold.
@@ -54,11 +54,18 @@ fn originals() -> &'static [Vec<u8>] {
         let tiny = Preset::names().into_iter().filter(|name| name.starts_with("tiny-"));
         // Every architecture once, and every type once: the product is large, and finds nothing more.
         let chosen = tiny.filter(|name| name.starts_with("tiny-llama-") || name.ends_with("-q8_0"));
-        let models = chosen.map(|name| {
+        let models = chosen.flat_map(|name| {
             let preset: Preset = name.parse().expect("a listed name is a preset");
             let mut bytes = Vec::new();
             write_to(&mut bytes, preset).expect("a preset can be written");
-            bytes
+            let mut models = vec![bytes];
+            if name == "tiny-llama-q4_k" {
+                let original = Gguf::from_vec(models[0].clone()).expect("a preset can be read");
+                let mut prepared = Vec::new();
+                prepare(&original, &mut prepared).expect("a preset can be prepared").expect("there is room");
+                models.push(prepared);
+            }
+            models
         });
         models.collect()
     })

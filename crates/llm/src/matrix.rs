@@ -6,32 +6,56 @@ use std::sync::Arc;
 use half::f16;
 
 use crate::LlmError;
-use crate::formats::{self, BlockType, I2S_UNIT, TERNARY_BLOCK};
+use crate::formats::{self, BlockType, TERNARY_BLOCK};
 use crate::gguf::{Gguf, Place, TensorInfo, TensorType};
 use crate::host::PackedBytes;
+use crate::interleave::{Interleaving, TERNARY_BLOCK_BYTES};
 use crate::kernels::{
-    self, Activations, FloatType, GROUP_ROWS, Kernels, Precision, SCALE_BYTES, TernaryScale, UNIT_BYTES,
+    self, Activations, FloatType, GROUP_ROWS, Kernels, Precision, SCALE_BYTES, TernaryScale,
 };
 use crate::threads::{SharedSlice, ThreadPool};
 
-/// Bytes of a packed block of 256 ternary columns of eight rows.
-const TERNARY_BLOCK_BYTES: usize = SCALE_BYTES + 2 * UNIT_BYTES;
 /// Multiply-accumulates below which waking threads costs more than it saves.
 const SMALLEST_PARALLEL_WORK: u64 = 1 << 20;
 /// Row groups that a thread takes at a time at most in a prompt: its outputs for all tokens stay in its cache.
 const PROMPT_CHUNK_GROUPS: usize = 16;
 /// Chunks for each thread, so that a thread that lost its core for a while delays the others little.
-const CHUNKS_PER_THREAD: usize = 8;
+pub(crate) const CHUNKS_PER_THREAD: usize = 8;
 
 /// Row-interleaved groups.
 enum Packed {
     /// In memory of their own.
     Own(PackedBytes),
-    /// Where the tensor was in the file's own memory.
+    /// Where the tensor is in the file.
     InFile(Place),
 }
 
 impl Packed {
+    fn load(
+        gguf: &mut Arc<Gguf>,
+        info: &TensorInfo,
+        interleaving: Interleaving,
+        pool: &ThreadPool,
+    ) -> Result<Self, LlmError> {
+        let rows = info.rows() as usize;
+        let place = info.place(rows * interleaving.row_bytes());
+        if info.interleaved {
+            return Ok(Self::InFile(place));
+        }
+        let own = if interleaving.is_in_place(rows) {
+            Arc::get_mut(gguf).and_then(|gguf| gguf.own_bytes_at(&place))
+        } else {
+            None
+        };
+        if let Some(bytes) = own {
+            interleaving.rearrange(bytes, pool);
+            return Ok(Self::InFile(place));
+        }
+        let packed = interleaving.repack(gguf.at(&place), rows, pool)?;
+        gguf.release(info);
+        Ok(Self::Own(packed))
+    }
+
     fn bytes<'a>(&'a self, file: &'a Gguf) -> &'a [u8] {
         match self {
             Self::Own(bytes) => bytes,
@@ -66,9 +90,9 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Matrix {
-    /// Loads the matrix of `info`, which is `[columns, rows]` in the file. A quantized one is repacked: in place if
-    /// nobody else holds the file, it is in memory of its own, and the repacked rows take the room of the original
-    /// ones; otherwise into other memory, and the file's pages are released.
+    /// Loads the matrix of `info`, which is `[columns, rows]` in the file. The rows of a quantized one are interleaved, if
+    /// they are not in the file: in place if nobody else holds the file, it is in memory of its own, and interleaved rows
+    /// take the room of the original ones; otherwise into other memory, and the file's pages are released.
     pub fn load(
         gguf: &mut Arc<Gguf>,
         info: &TensorInfo,
@@ -76,50 +100,28 @@ impl Matrix {
         pool: &ThreadPool,
     ) -> Result<Self, LlmError> {
         let (rows, columns) = (info.rows() as usize, info.columns() as usize);
-        let tensor_scale = match info.tensor_type {
-            TensorType::I2S(_) => formats::i2s_scale(gguf.tensor_bytes(info), rows * columns),
-            _ => 1.0,
-        };
-        if !tensor_scale.is_finite() {
-            let problem = format!("has the scale {tensor_scale}");
-            return Err(LlmError::Tensor { name: info.name.clone(), problem });
-        }
-        let mut pack = |row_bytes: usize, group_bytes: usize, group: &PackGroup<'_>| {
-            let in_place = rows.is_multiple_of(GROUP_ROWS) && row_bytes * GROUP_ROWS == group_bytes;
-            let own =
-                if in_place { Arc::get_mut(gguf).and_then(|gguf| gguf.own_tensor_bytes(info)) } else { None };
-            if let Some(bytes) = own {
-                let bytes = &mut bytes[..rows * row_bytes];
-                rearrange(bytes, group_bytes, pool, group);
-                return Ok(Packed::InFile(info.place(bytes.len())));
-            }
-            let packed = repack(gguf.tensor_bytes(info), rows, row_bytes, group_bytes, pool, group)?;
-            gguf.release(info);
-            Ok::<_, LlmError>(Packed::Own(packed))
-        };
-        let data = match info.tensor_type {
-            TensorType::F32 => Data::Float(FloatType::F32, info.place(info.bytes as usize)),
-            TensorType::F16 => Data::Float(FloatType::F16, info.place(info.bytes as usize)),
-            TensorType::Bf16 => Data::Float(FloatType::Bf16, info.place(info.bytes as usize)),
-            TensorType::Tq2_0 | TensorType::Tq1_0 => {
-                let kind = info.tensor_type;
-                let block_bytes = if kind == TensorType::Tq2_0 { 66 } else { 54 };
-                let blocks = columns / TERNARY_BLOCK;
-                let group_bytes = blocks * TERNARY_BLOCK_BYTES;
-                let group = |rows: &[&[u8]], group: &mut [u8]| tq_group(kind, block_bytes, rows, group);
-                Data::Ternary(pack(blocks * block_bytes, group_bytes, &group)?, TernaryScale::PerBlock)
-            }
-            kind @ TensorType::I2S(_) => {
-                let units = columns / I2S_UNIT;
-                let group = |rows: &[&[u8]], group: &mut [u8]| i2s_group(kind, rows, group);
-                let packed = pack(units * 32, units * UNIT_BYTES, &group)?;
-                Data::Ternary(packed, TernaryScale::PerTensor(tensor_scale))
-            }
-            other => {
-                let kind = BlockType::of(other).ok_or_else(|| unsupported_type(info))?;
-                let row_bytes = columns / kind.columns() * kind.bytes();
-                let group = |rows: &[&[u8]], group: &mut [u8]| kernels::pack_rows(kind, rows, group);
-                Data::Blocks(kind, pack(row_bytes, kind.group_bytes(columns), &group)?)
+        let data = match (info.tensor_type, Interleaving::of(info)) {
+            (TensorType::F32, _) => Data::Float(FloatType::F32, info.place(info.bytes as usize)),
+            (TensorType::F16, _) => Data::Float(FloatType::F16, info.place(info.bytes as usize)),
+            (TensorType::Bf16, _) => Data::Float(FloatType::Bf16, info.place(info.bytes as usize)),
+            (_, None) => return Err(unsupported_type(info)),
+            (tensor_type, Some(interleaving)) => {
+                let tensor_scale = match tensor_type {
+                    TensorType::I2S(_) => formats::i2s_scale(gguf.tensor_bytes(info), rows * columns),
+                    _ => 1.0,
+                };
+                if !tensor_scale.is_finite() {
+                    let problem = format!("has the scale {tensor_scale}");
+                    return Err(LlmError::Tensor { name: info.name.clone(), problem });
+                }
+                let packed = Packed::load(gguf, info, interleaving, pool)?;
+                match tensor_type {
+                    TensorType::I2S(_) => Data::Ternary(packed, TernaryScale::PerTensor(tensor_scale)),
+                    TensorType::Tq2_0 | TensorType::Tq1_0 => Data::Ternary(packed, TernaryScale::PerBlock),
+                    other => {
+                        Data::Blocks(BlockType::of(other).ok_or_else(|| unsupported_type(info))?, packed)
+                    }
+                }
             }
         };
         Ok(Self { rows, columns, factor, data })
@@ -215,103 +217,12 @@ pub(crate) fn unsupported_type(info: &TensorInfo) -> LlmError {
     ))
 }
 
-/// Interleaves the rows it is given (eight, or fewer at the end of a matrix) into a zeroed group.
-type PackGroup<'a> = dyn Fn(&[&[u8]], &mut [u8]) + Sync + 'a;
-
-/// Packs all rows, group by group, on all threads.
-fn repack(
-    bytes: &[u8],
-    rows: usize,
-    row_bytes: usize,
-    group_bytes: usize,
-    pool: &ThreadPool,
-    pack: &PackGroup<'_>,
-) -> Result<PackedBytes, LlmError> {
-    let groups = rows.div_ceil(GROUP_ROWS);
-    let bytes_needed = groups * group_bytes;
-    let mut packed =
-        PackedBytes::zeroed(bytes_needed).ok_or(LlmError::OutOfMemory { bytes: bytes_needed })?;
-    let shared = SharedSlice::new(&mut packed[..]);
-    let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
-    pool.run(groups.div_ceil(each), &|chunk| {
-        for group in chunk * each..((chunk + 1) * each).min(groups) {
-            let first = group * GROUP_ROWS;
-            let last = (first + GROUP_ROWS).min(rows);
-            let mut sources: [&[u8]; GROUP_ROWS] = [&[]; GROUP_ROWS];
-            for row in first..last {
-                sources[row - first] = &bytes[row * row_bytes..][..row_bytes];
-            }
-            // SAFETY: each group is visited once.
-            let out = unsafe { shared.range(group * group_bytes, group_bytes) };
-            pack(&sources[..last - first], out);
-        }
-    });
-    Ok(packed)
-}
-
-/// Packs whole groups of rows where they are: `group_bytes` is the size of eight rows, packed or not.
-fn rearrange(bytes: &mut [u8], group_bytes: usize, pool: &ThreadPool, pack: &PackGroup<'_>) {
-    let groups = bytes.len() / group_bytes;
-    let shared = SharedSlice::new(bytes);
-    let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
-    pool.run(groups.div_ceil(each), &|chunk| {
-        let mut original = vec![0; group_bytes];
-        for group in chunk * each..((chunk + 1) * each).min(groups) {
-            // SAFETY: each group is visited once.
-            let bytes = unsafe { shared.range(group * group_bytes, group_bytes) };
-            original.copy_from_slice(bytes);
-            bytes.fill(0);
-            let mut rows = original.chunks_exact(group_bytes / GROUP_ROWS);
-            let rows: [&[u8]; GROUP_ROWS] = std::array::from_fn(|_| rows.next().unwrap_or_default());
-            pack(&rows, bytes);
-        }
-    });
-}
-
-/// Writes 128 codes of `row` into a unit.
-fn pack_unit(codes: &[u8], row: usize, unit: &mut [u8]) {
-    for (codes, vector) in codes.chunks_exact(16).zip(unit.chunks_exact_mut(32)) {
-        let quad = |place: usize| {
-            let at = place * 4;
-            u32::from_le_bytes([codes[at], codes[at + 1], codes[at + 2], codes[at + 3]]) << (2 * place)
-        };
-        let packed = quad(0) | quad(1) | quad(2) | quad(3);
-        vector[row * 4..row * 4 + 4].copy_from_slice(&packed.to_le_bytes());
-    }
-}
-
 /// The weights of `row` in units of codes.
 fn decode_units(units: &[u8], row: usize, scale: f32, out: &mut [f32]) {
     for (out, vector) in out.chunks_exact_mut(16).zip(units.chunks_exact(4 * GROUP_ROWS)) {
         for (column, out) in out.iter_mut().enumerate() {
             let code = vector[row * 4 + column % 4] >> (column / 4 * 2) & 3;
             *out = (f32::from(code) - 1.0) * scale;
-        }
-    }
-}
-
-fn tq_group(kind: TensorType, block_bytes: usize, rows: &[&[u8]], group: &mut [u8]) {
-    let mut codes = [0; TERNARY_BLOCK];
-    for (row, bytes) in rows.iter().enumerate() {
-        let blocks = group.chunks_exact_mut(TERNARY_BLOCK_BYTES);
-        for (source, block) in bytes.chunks_exact(block_bytes).zip(blocks) {
-            formats::ternary_codes(kind, source, &mut codes);
-            block[2 * row..2 * row + 2].copy_from_slice(&source[block_bytes - 2..]);
-            for (codes, unit) in
-                codes.chunks_exact(128).zip(block[SCALE_BYTES..].chunks_exact_mut(UNIT_BYTES))
-            {
-                pack_unit(codes, row, unit);
-            }
-        }
-    }
-}
-
-fn i2s_group(kind: TensorType, rows: &[&[u8]], group: &mut [u8]) {
-    let mut codes = [0; I2S_UNIT];
-    for (row, bytes) in rows.iter().enumerate() {
-        for (source, unit) in bytes.chunks_exact(32).zip(group.chunks_exact_mut(UNIT_BYTES)) {
-            formats::ternary_codes(kind, source, &mut codes);
-            pack_unit(&codes, row, unit);
         }
     }
 }

@@ -12,6 +12,11 @@ use crate::kernels::Kernels;
 use crate::matrix::{Matrix, unsupported_type};
 use crate::threads::ThreadPool;
 
+const EMBEDDING: &str = "token_embd.weight";
+const OUTPUT: &str = "output.weight";
+const POSITIONS: &str = "position_embd.weight";
+const TOKEN_TYPES: &str = "token_types.weight";
+
 /// A matrix and what is added to its product.
 pub(crate) struct Projection {
     pub matrix: Matrix,
@@ -172,6 +177,7 @@ impl Loader<'_> {
     fn table(&mut self, name: &str, rows: usize, columns: usize) -> Result<TensorInfo, LlmError> {
         let info = self.gguf.tensor(name)?.clone();
         info.expect_shape(&[columns as u64, rows as u64])?;
+        check_table(self.gguf, self.config, &info)?;
         self.used.insert(info.name.clone());
         Ok(info)
     }
@@ -278,6 +284,7 @@ impl Loader<'_> {
         if let TensorType::Other(_) = info.tensor_type {
             return Err(unsupported_type(info));
         }
+        check_table(self.gguf, self.config, info)?;
         self.used.insert(info.name.clone());
         let mut row = vec![0.0; width];
         decode_table_row(self.gguf, info, 0, &mut row);
@@ -330,20 +337,20 @@ impl Weights {
     pub fn load(gguf: &mut Arc<Gguf>, config: &Config, pool: &ThreadPool) -> Result<Self, LlmError> {
         let (width, encoder) = (config.embedding_length, config.architecture.encoder);
         let mut loader = Loader { gguf, config, pool, used: BTreeSet::new() };
-        let embedding = loader.table("token_embd.weight", config.vocabulary_size, width)?;
+        let embedding = loader.table(EMBEDDING, config.vocabulary_size, width)?;
 
         // The largest matrix comes first: while it is repacked, both copies are in memory.
-        let tied = !encoder && !loader.has("output.weight");
+        let tied = is_tied(loader.gguf, config);
         let head_name = if tied { "token_embd" } else { "output" };
         let head =
             (!encoder).then(|| loader.projection(head_name, config.vocabulary_size, width)).transpose()?;
 
-        let token_type = match loader.gguf.get_tensor("token_types.weight").cloned() {
+        let token_type = match loader.gguf.get_tensor(TOKEN_TYPES).cloned() {
             Some(info) if config.architecture.typed_embeddings => Some(loader.first_row(&info)?),
             _ => None,
         };
         let positions = match config.architecture.positions {
-            Positions::Learned => Some(loader.table("position_embd.weight", config.context_length, width)?),
+            Positions::Learned => Some(loader.table(POSITIONS, config.context_length, width)?),
             Positions::Rope(_) => None,
         };
         let typed = config.architecture.typed_embeddings;
@@ -390,6 +397,29 @@ impl Weights {
         }
         decode_table_row(gguf, &self.embedding, token, out);
     }
+}
+
+/// Whether the output is computed with the table of embeddings.
+fn is_tied(gguf: &Gguf, config: &Config) -> bool {
+    !config.architecture.encoder && gguf.get_tensor(OUTPUT).is_none()
+}
+
+/// Whether the rows of a tensor are looked up one by one, and it is no matrix.
+pub(crate) fn is_table(gguf: &Gguf, config: &Config, name: &str) -> bool {
+    match name {
+        EMBEDDING => !is_tied(gguf, config),
+        POSITIONS | TOKEN_TYPES => true,
+        _ => false,
+    }
+}
+
+/// Fails if the rows of a table cannot be looked up.
+fn check_table(gguf: &Gguf, config: &Config, info: &TensorInfo) -> Result<(), LlmError> {
+    if info.interleaved && is_table(gguf, config, &info.name) {
+        let problem = "is interleaved, though its rows are looked up one by one".to_owned();
+        return Err(LlmError::Tensor { name: info.name.clone(), problem });
+    }
+    Ok(())
 }
 
 /// The scale of all rows of a table.

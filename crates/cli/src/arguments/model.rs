@@ -15,6 +15,7 @@ pub enum ModelCommand {
     Verify(ModelVerifyArguments),
     Tokenize(ModelTokenizeArguments),
     Perplexity(ModelPerplexityArguments),
+    Prepare(ModelPrepareArguments),
     Generate(ModelGenerateArguments),
 }
 
@@ -201,6 +202,21 @@ pub struct ModelTokenizeArguments {
     /// Print the numbers alone, as one JSON array
     #[arg(long)]
     pub json: bool,
+}
+
+/// Write a model as it is kept in memory, so that it is ready at once
+///
+/// The file is as long as the model's, says the same to the last bit, and is used where it is mapped: programs that use it at
+/// the same time share its memory. Only Glasshouse can read it, and to an event log it is another model than the one that it
+/// was made of.
+#[derive(Debug, Args)]
+pub struct ModelPrepareArguments {
+    /// A GGUF file, or the name of a stored model
+    pub model: PathBuf,
+    /// The file to write
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub store: StoreArguments,
 }
 
 /// Write a random-weight model of a real model's shape, for measuring

@@ -20,6 +20,7 @@ use crate::LlmError;
 use crate::host::FileMap;
 use parse::Reader;
 pub use parse::{DEFAULT_ALIGNMENT, MAGIC, VERSION};
+pub(crate) use types::INTERLEAVED;
 pub(crate) use types::Place;
 pub use types::{I2S_TRAILER_BYTES, I2sPacking, TensorInfo, TensorType};
 use value::{ElementType, Value};
@@ -37,6 +38,8 @@ pub struct Gguf {
     /// At least one; the first has the metadata.
     shards: Vec<Storage>,
     metadata: BTreeMap<String, Value>,
+    /// Where the descriptions of the tensors begin in the first file.
+    descriptions: usize,
     tensors: Vec<TensorInfo>,
     index: BTreeMap<String, usize>,
 }
@@ -101,6 +104,7 @@ impl Gguf {
         let mut gguf = Self {
             shards: vec![storage],
             metadata: parsed.metadata,
+            descriptions: parsed.descriptions,
             tensors: parsed.tensors,
             index: parsed.index,
         };
@@ -150,6 +154,18 @@ impl Gguf {
         self.shards.first().map(Storage::bytes).unwrap_or_default()
     }
 
+    /// Where the type of each tensor is written, in the tensors' order, if the model is in one file.
+    pub(crate) fn type_positions(&self) -> impl Iterator<Item = usize> {
+        let mut position = self.descriptions;
+        self.tensors.iter().map(move |tensor| {
+            // The length of the name, the name, the number of extents, the extents.
+            let at = position + 8 + tensor.name.len() + 4 + 8 * tensor.shape.len();
+            // The type and the place.
+            position = at + 4 + 8;
+            at
+        })
+    }
+
     /// All bytes of each file: one, unless the model is split.
     pub fn shards(&self) -> impl Iterator<Item = &[u8]> {
         self.shards.iter().map(Storage::bytes)
@@ -191,10 +207,10 @@ impl Gguf {
         shard.get(place.range.clone()).unwrap_or_default()
     }
 
-    /// The bytes of `tensor` to be rearranged, if they are this value's own memory.
-    pub(crate) fn own_tensor_bytes(&mut self, tensor: &TensorInfo) -> Option<&mut [u8]> {
-        match self.shards.get_mut(tensor.shard)? {
-            Storage::Owned(bytes) => bytes.get_mut(tensor.place(tensor.bytes as usize).range),
+    /// The bytes at a place, to be rearranged, if they are this value's own memory.
+    pub(crate) fn own_bytes_at(&mut self, place: &Place) -> Option<&mut [u8]> {
+        match self.shards.get_mut(place.shard)? {
+            Storage::Owned(bytes) => bytes.get_mut(place.range.clone()),
             Storage::Map(_) | Storage::Static(_) => None,
         }
     }

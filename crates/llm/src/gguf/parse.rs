@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::LlmError;
-use super::types::{Dialect, TensorInfo, TensorType};
+use super::types::{Dialect, INTERLEAVED, TensorInfo, TensorType};
 use super::value::{ElementType, Value};
+use crate::interleave::Interleaving;
 
 /// First bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -39,6 +40,8 @@ const MINIMUM_TENSOR_BYTES: u64 = 8 + 4 + 8 + 4 + 8;
 /// What the header of a file says.
 pub(super) struct Parsed {
     pub metadata: BTreeMap<String, Value>,
+    /// Where the descriptions of the tensors begin.
+    pub descriptions: usize,
     pub tensors: Vec<TensorInfo>,
     pub index: BTreeMap<String, usize>,
 }
@@ -182,11 +185,12 @@ impl<'a> Reader<'a> {
             return Err(self.error(format!("tensor `{name}` has the impossible shape {shape:?}")));
         }
         let id = self.u32("a tensor type")?;
-        let Some(tensor_type) = dialect.tensor_type(id) else {
+        let interleaved = id & INTERLEAVED != 0;
+        let Some(tensor_type) = dialect.tensor_type(id & !INTERLEAVED) else {
             return Err(self.error(format!("tensor `{name}` has the unknown type {id}")));
         };
         let offset = self.u64("a tensor offset")?;
-        let mut info = TensorInfo { name, shape, tensor_type, shard: 0, offset, bytes: 0 };
+        let mut info = TensorInfo { name, shape, tensor_type, interleaved, shard: 0, offset, bytes: 0 };
         if !matches!(tensor_type, TensorType::Other(_)) {
             info.bytes = tensor_type.tensor_bytes(info.columns(), info.rows()).ok_or_else(|| {
                 self.error(format!(
@@ -196,6 +200,14 @@ impl<'a> Reader<'a> {
                     info.columns()
                 ))
             })?;
+        }
+        let rows = info.rows() as usize;
+        if interleaved && !Interleaving::of(&info).is_some_and(|interleaving| interleaving.is_in_place(rows))
+        {
+            let (name, tensor_type) = (&info.name, tensor_type.name());
+            let problem =
+                format!("tensor `{name}`, {rows} rows of type {tensor_type}, cannot be interleaved");
+            return Err(self.error(problem));
         }
         Ok(info)
     }
@@ -235,6 +247,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, LlmError> {
     }
 
     let dialect = dialect(bytes, &metadata);
+    let descriptions = reader.position;
     let mut tensors = Vec::new();
     let mut index = BTreeMap::new();
     for number in 0..tensor_count as usize {
@@ -250,7 +263,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, LlmError> {
     let alignment = alignment(bytes, &metadata)?;
     let data_start = (reader.position as u64).next_multiple_of(alignment);
     place(&mut tensors, data_start, alignment, bytes.len() as u64)?;
-    Ok(Parsed { metadata, tensors, index })
+    Ok(Parsed { metadata, descriptions, tensors, index })
 }
 
 /// What decides the meaning of type numbers, as far as it is there; whoever needs it complains if it is not.

@@ -118,6 +118,10 @@ impl Dialect<'_> {
 /// Bytes after the packed data of an I2_S tensor: its f32 scale and padding.
 pub const I2S_TRAILER_BYTES: u64 = 32;
 
+/// Added to ggml's number of the type of a tensor whose rows are interleaved. No other program takes such a number for a type
+/// that it knows. Another arrangement gets another number.
+pub(crate) const INTERLEAVED: u32 = 1 << 16;
+
 /// ggml type ids run below this; a larger one is garbage, not a newer format.
 const MAXIMUM_TYPE_ID: u32 = 256;
 
@@ -295,6 +299,8 @@ pub struct TensorInfo {
     pub shape: Vec<u64>,
     /// Element type.
     pub tensor_type: TensorType,
+    /// Whether its rows are interleaved, eight at a time, as [`crate::prepare`] writes them.
+    pub interleaved: bool,
     /// The file that it is in: 0, unless the model is split.
     pub shard: usize,
     /// First byte, from the start of that file.

@@ -1,5 +1,5 @@
-//! `glasshouse model`: get and keep models, look at one, measure it, compare what it computes, or generate one of random
-//! weights.
+//! `glasshouse model`: get and keep models, look at one, measure it, compare what it computes, prepare one to be ready at once,
+//! or generate one of random weights.
 //!
 //! - [`store`]: `list`, `pull` and `rm`.
 //! - [`mod@perplexity`]: how well a model predicts a text.
@@ -7,7 +7,15 @@
 pub mod perplexity;
 pub mod store;
 
-use std::{io, path::Path, process::ExitCode, str::FromStr, sync::Arc, time::Instant};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::Path,
+    process::ExitCode,
+    str::FromStr,
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use glasshouse_llm::{
@@ -22,8 +30,8 @@ use serde_json::json;
 
 use crate::{
     arguments::{
-        ModelBenchArguments, ModelGenerateArguments, ModelInfoArguments, ModelTokenizeArguments,
-        ModelVerifyArguments, StoreArguments,
+        ModelBenchArguments, ModelGenerateArguments, ModelInfoArguments, ModelPrepareArguments,
+        ModelTokenizeArguments, ModelVerifyArguments, StoreArguments,
     },
     commands::stored_or_file,
     progress,
@@ -62,9 +70,16 @@ pub fn info(arguments: ModelInfoArguments) -> Result<ExitCode> {
         let label = "packing";
         anstream::println!("{label:<13}{name} ({why})");
     }
+    if gguf.tensors().iter().any(|tensor| tensor.interleaved) {
+        anstream::println!(
+            "rows         interleaved: prepared for Glasshouse, and of no use to other programs"
+        );
+    }
     if arguments.tensors {
         for tensor in gguf.tensors() {
-            anstream::println!("{:<32} {:?} {}", tensor.name, tensor.shape, tensor.tensor_type.name());
+            let rows = if tensor.interleaved { ", interleaved" } else { "" };
+            let tensor_type = tensor.tensor_type.name();
+            anstream::println!("{:<32} {:?} {tensor_type}{rows}", tensor.name, tensor.shape);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -184,6 +199,27 @@ pub fn tokenize(arguments: ModelTokenizeArguments) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a model as it is kept in memory.
+pub fn prepare(arguments: ModelPrepareArguments) -> Result<ExitCode> {
+    let gguf = open(Some(&arguments.model), &arguments.store)?;
+    let out = arguments.out;
+    let failed = || format!("the prepared model cannot be written to {}", out.display());
+    // A file of this name is whole; and the model may be the file that is replaced.
+    let mut part = out.clone().into_os_string();
+    part.push(".part");
+    let spinner = progress::spinner("preparing");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&part).with_context(failed)?);
+    let written = glasshouse_llm::prepare(&gguf, &mut file)
+        .map_err(anyhow::Error::from)
+        .and_then(|written| written.and_then(|()| fs::rename(&part, &out)).with_context(failed));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&part);
+    }
+    spinner.finish_and_clear();
+    written.map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes a random-weight model.
