@@ -28,6 +28,8 @@ impl Gguf {
                 let start = last * sample / (SAMPLES - 1);
                 hasher.update(&bytes[start..bytes.len().min(start + SAMPLE_BYTES)]);
             }
+            // The system maps more than what is read, and of many tensors that is a part of the file.
+            self.release(tensor);
         }
         if let Some((packing, _)) = self.i2s_packing() {
             // The caller may have chosen how the same bytes are read.

@@ -82,32 +82,42 @@ fn for_each_tile<K: TileKernel>(
     let tokens = activations.tokens();
     assert!(out.len() >= tokens * rows, "the output is smaller than tokens times rows");
     let groups_each = if tokens == 1 { DECODE_GROUPS } else { PROMPT_GROUPS };
+    // These are the same for all groups.
+    let rest = tokens % PROMPT_TOKENS;
+    let tiles: Vec<Tile<'_, PROMPT_TOKENS>> =
+        (0..tokens - rest).step_by(PROMPT_TOKENS).map(|token| Tile::new(activations, token)).collect();
     let mut group = 0;
     while group < group_count {
         let count = if group + groups_each <= group_count { groups_each } else { 1 };
         let groups = &packed[group * group_bytes..][..count * group_bytes];
-        let mut token = 0;
-        while token < tokens {
-            let place = Place { token, rows, row: group * GROUP_ROWS };
-            let width = (tokens - token).min(PROMPT_TOKENS);
-            match (width, count) {
-                (1, DECODE_GROUPS) => {
-                    run_tile::<K, 1, DECODE_GROUPS>(kernel, groups, activations, place, out)
+        let row = group * GROUP_ROWS;
+        for (number, tile) in tiles.iter().enumerate() {
+            let place = Place { token: number * PROMPT_TOKENS, rows, row };
+            match count {
+                PROMPT_GROUPS => {
+                    run_tile::<K, PROMPT_TOKENS, PROMPT_GROUPS>(kernel, groups, *tile, place, out)
                 }
-                (1, PROMPT_GROUPS) => {
-                    run_tile::<K, 1, PROMPT_GROUPS>(kernel, groups, activations, place, out)
-                }
-                (1, _) => run_tile::<K, 1, 1>(kernel, groups, activations, place, out),
-                (2, PROMPT_GROUPS) => {
-                    run_tile::<K, 2, PROMPT_GROUPS>(kernel, groups, activations, place, out)
-                }
-                (2, _) => run_tile::<K, 2, 1>(kernel, groups, activations, place, out),
-                (_, PROMPT_GROUPS) => {
-                    run_tile::<K, PROMPT_TOKENS, PROMPT_GROUPS>(kernel, groups, activations, place, out)
-                }
-                (_, _) => run_tile::<K, PROMPT_TOKENS, 1>(kernel, groups, activations, place, out),
+                _ => run_tile::<K, PROMPT_TOKENS, 1>(kernel, groups, *tile, place, out),
             }
-            token += width;
+        }
+        let place = Place { token: tokens - rest, rows, row };
+        match rest {
+            1 => {
+                let tile = Tile::new(activations, place.token);
+                match count {
+                    DECODE_GROUPS => run_tile::<K, 1, DECODE_GROUPS>(kernel, groups, tile, place, out),
+                    PROMPT_GROUPS => run_tile::<K, 1, PROMPT_GROUPS>(kernel, groups, tile, place, out),
+                    _ => run_tile::<K, 1, 1>(kernel, groups, tile, place, out),
+                }
+            }
+            2 => {
+                let tile = Tile::new(activations, place.token);
+                match count {
+                    PROMPT_GROUPS => run_tile::<K, 2, PROMPT_GROUPS>(kernel, groups, tile, place, out),
+                    _ => run_tile::<K, 2, 1>(kernel, groups, tile, place, out),
+                }
+            }
+            _ => {}
         }
         group += count;
     }
@@ -129,14 +139,13 @@ struct Place {
 fn run_tile<K: TileKernel, const T: usize, const G: usize>(
     kernel: &K,
     groups: &[u8],
-    activations: &Activations,
+    tile: Tile<'_, T>,
     place: Place,
     out: &mut [f32],
 ) {
     assert!(groups.len().is_multiple_of(G), "a tile gets whole groups");
     // SAFETY: this function's features are the kernel's, and its callers pass `G` groups.
-    let products =
-        unsafe { kernel.tile::<T, G>(groups, groups.len() / G, Tile::new(activations, place.token)) };
+    let products = unsafe { kernel.tile::<T, G>(groups, groups.len() / G, tile) };
     for (number, products) in products.iter().enumerate() {
         let out = &mut out[(place.token + number) * place.rows + place.row..][..G * GROUP_ROWS];
         for (group, product) in products.iter().enumerate() {
