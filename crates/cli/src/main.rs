@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Model(ModelCommand::Bench(arguments)) => commands::model::bench(arguments),
         Command::Model(ModelCommand::Verify(arguments)) => commands::model::verify(arguments),
         Command::Model(ModelCommand::Tokenize(arguments)) => commands::model::tokenize(arguments),
+        Command::Model(ModelCommand::Embed(arguments)) => commands::model::embed::run(arguments),
         Command::Model(ModelCommand::Prepare(arguments)) => commands::model::prepare(arguments),
         Command::Model(ModelCommand::Generate(arguments)) => commands::model::generate(arguments),
         Command::Memory(command) => commands::memory::run(command),

@@ -100,6 +100,32 @@ fn a_prepared_model_computes_the_same_and_is_not_prepared_again() {
 }
 
 #[test]
+fn texts_become_vectors_whose_products_are_cosines() {
+    let directory = tempfile::tempdir().unwrap();
+    let encoder = directory.path().join("encoder.gguf").display().to_string();
+    printed(&["generate", "tiny-bert-f32", &encoder], "");
+    let vectors = |arguments: &[&str], input: &str| -> Vec<Vec<f32>> {
+        let lines = printed(&[&["embed", &encoder], arguments].concat(), input);
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let typed = vectors(&["a b c", "c d"], "");
+    assert_eq!(typed.len(), 2);
+    for vector in &typed {
+        let length: f32 = vector.iter().map(|number| number * number).sum();
+        assert!((length - 1.0).abs() < 1e-5, "{length}");
+    }
+    assert_eq!(vectors(&[], "a b c\nc d\n"), typed);
+    assert_eq!(vectors(&["--threads", "1", "c d"], ""), typed[1..]);
+    assert_ne!(vectors(&["--pooling", "last", "a b c", "c d"], ""), typed);
+    assert_eq!(vectors(&[], ""), Vec::<Vec<f32>>::new());
+
+    let output = model(&["embed", &encoder, &"a ".repeat(3000)], "");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("the texts 1 to 1 cannot be embedded"), "{error}");
+}
+
+#[test]
 fn a_model_is_measured_with_the_bandwidth_that_it_uses() {
     let arguments = ["bench", "--prefill", "8", "--decode", "4", "--repeat", "1", "--threads", "1", "--json"];
     let report = object(&arguments);

@@ -39,6 +39,21 @@ fn a_text_is_gone_on_with_from_the_command_line_and_from_standard_input_alike() 
 }
 
 #[test]
+fn guesses_change_nothing_of_what_is_generated() {
+    let at = TempDir::new().unwrap();
+    let generate = |arguments: &[&str]| {
+        let text = "one two three one two three one two";
+        printed(at.path(), &[&["generate", "--json", "--max-tokens", "40", text], arguments].concat(), "")
+    };
+    let plain = generate(&[]);
+    assert_eq!(generate(&["--draft", "lookup"]), plain);
+    let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/pocket/pocket.gguf");
+    assert_eq!(generate(&["--draft", pocket]), plain);
+    let drawn = ["--temperature", "3", "--seed", "9"];
+    assert_eq!(generate(&[&drawn[..], &["--draft", pocket]].concat()), generate(&drawn));
+}
+
+#[test]
 fn an_output_keeps_to_its_schema_its_grammar_and_its_stop_text() {
     let directory = TempDir::new().unwrap();
     let at = directory.path();
@@ -112,6 +127,7 @@ fn what_cannot_be_generated_is_refused_with_a_way_out() {
         (&["generate", "--schema", "broken.json", "x"], "is not JSON"),
         (&["generate", "--schema", "absent.json", "x"], "cannot be read"),
         (&["generate", "--model", "absent", "x"], "no model of that name in the store"),
+        (&["generate", "--draft", "absent", "x"], "no model of that name in the store"),
     ] {
         let message = refused(&glasshouse(at, arguments, ""));
         assert!(message.starts_with("error: ") && message.contains(words), "{arguments:?} {message}");

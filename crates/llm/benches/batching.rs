@@ -1,7 +1,8 @@
 //! What company is worth: tokens per second of the processor's time of one sequence alone, and of several whose tokens pass
-//! through the layers together; what prompts cost, and what restoring a saved session costs instead. One thread.
+//! through the layers together; what prompts cost, and what restoring a saved session costs instead.
 //!
-//! `cargo bench -p glasshouse-llm --bench batching -- FILE.gguf|PRESET ...`; a preset is written to a temporary file.
+//! `cargo bench -p glasshouse-llm --bench batching -- [--threads=N] FILE.gguf|PRESET ...`; a preset is written to a temporary
+//! file. Time is the first thread's, which works as much as the others.
 
 use std::{env, fs, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
@@ -24,7 +25,10 @@ const TURNS: usize = 3;
 const PROMPTS: [usize; 2] = [512, 2048];
 
 fn main() {
-    let mut names: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let (options, mut names): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|argument| argument.starts_with('-'));
+    let threads = options.iter().find_map(|option| option.strip_prefix("--threads="));
+    let threads = threads.map_or(1, |threads| threads.parse().expect("a number of threads"));
     if names.is_empty() {
         names.push("tiny-llama-q4_0".to_owned());
     }
@@ -39,13 +43,13 @@ fn main() {
             Err(_) => Path::new(&name).to_owned(),
         };
         let gguf = Arc::new(Gguf::open(&path).expect("a model file"));
-        let model = Model::load(gguf, 1).expect("a model");
-        println!("{name}");
+        let model = Model::load(gguf, threads).expect("a model");
+        println!("{name}, threads: {threads}");
         for kind in [KvType::F16, KvType::Q8_0] {
             measure(&model, kind);
         }
         drop(model);
-        restore(&path);
+        restore(&path, threads);
     }
 }
 
@@ -75,10 +79,10 @@ fn measure(model: &Model, kind: KvType) {
 }
 
 /// What evaluating a long conversation costs, and what saving and restoring it costs.
-fn restore(path: &Path) {
+fn restore(path: &Path, threads: usize) {
     let gguf = Arc::new(Gguf::open(path).expect("a model file"));
     let options = CacheOptions { prefix_bytes: 0, ..CacheOptions::default() };
-    let model = Arc::new(LoadedModel::load_with(gguf, 1, options).expect("a model"));
+    let model = Arc::new(LoadedModel::load_with(gguf, threads, options).expect("a model"));
     let length = PROMPTS[1].min(model.model().config().context_length) - 100;
     let word = (0..).map(|number| format!("{number} ").repeat(10));
     let mut text = String::new();

@@ -156,6 +156,9 @@ pub struct GenerateArguments {
     /// Tell of each token how probable it was, and of so many others in its place
     #[arg(long, value_name = "N", requires = "json", value_parser = clap::value_parser!(u32).range(0..=20))]
     pub logprobs: Option<u32>,
+    /// Have tokens guessed ahead, by this smaller model or, with `lookup`, from the text so far; the output is the same
+    #[arg(long, value_name = "MODEL")]
+    pub draft: Option<PathBuf>,
 
     #[command(flatten)]
     pub constraint: ConstraintArguments,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use glasshouse_llm::perplexity::WINDOW;
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,7 @@ pub enum ModelCommand {
     Verify(ModelVerifyArguments),
     Tokenize(ModelTokenizeArguments),
     Perplexity(ModelPerplexityArguments),
+    Embed(ModelEmbedArguments),
     Prepare(ModelPrepareArguments),
     Generate(ModelGenerateArguments),
 }
@@ -202,6 +203,40 @@ pub struct ModelTokenizeArguments {
     /// Print the numbers alone, as one JSON array
     #[arg(long)]
     pub json: bool,
+}
+
+/// Print the vectors of texts, a JSON array a line
+///
+/// Vectors have the length 1, so that the sum of the products of two of them is the cosine between them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  glasshouse model embed minilm.gguf \"a red car\" \"a crimson automobile\"
+  glasshouse model embed minilm.gguf < lines.txt")]
+pub struct ModelEmbedArguments {
+    /// A GGUF file, or the name of a stored model: an encoder or any other
+    pub model: PathBuf,
+    /// The texts; without one, each line of standard input
+    pub texts: Vec<String>,
+    /// How the vectors of a text's tokens become one [default: as the file says, or their mean]
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub pooling: Option<PoolingArgument>,
+    /// Threads for inference; the result is the same for any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+/// The names of the ways to pool.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PoolingArgument {
+    /// The mean of all
+    Mean,
+    /// The first one
+    First,
+    /// The last one
+    Last,
 }
 
 /// Write a model as it is kept in memory, so that it is ready at once

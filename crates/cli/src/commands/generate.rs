@@ -12,16 +12,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use glasshouse_llm::{Generation, LlmError, LoadedModel, Session, TokenEvent};
+use glasshouse_llm::{Draft, Generation, LlmError, LoadedModel, Session, TokenEvent};
 use glasshouse_protocol::{Constraint, GenerateRequest, GenerateResponse};
+use glasshouse_runtime::ModelSource;
 use serde_json::json;
 
 use crate::{
     arguments::{ConstraintArguments, GenerateArguments, ModelArguments},
-    commands::{is_typed, model_source, read, sampling, threads, typed_or_input},
+    commands::{is_typed, model_source, read, sampling, stored_or_file, threads, typed_or_input},
     progress,
     screen::visible,
 };
+
+/// Stands for guesses from the text so far, where a model's name could stand.
+const LOOKUP: &str = "lookup";
 
 /// Runs the command.
 pub fn run(arguments: GenerateArguments) -> Result<ExitCode> {
@@ -41,7 +45,8 @@ pub fn run(arguments: GenerateArguments) -> Result<ExitCode> {
         ignore_eos: arguments.ignore_eos,
         ..GenerateRequest::new(Vec::new(), arguments.max_tokens)
     };
-    let mut session = Session::new(load(&arguments.model)?);
+    let mut session = Session::new(load(model_source(&arguments.model)?, arguments.model.threads)?);
+    let draft = arguments.draft.as_deref().map(|name| draft(name, &arguments.model, &session)).transpose()?;
     let stop = Arc::new(AtomicBool::new(false));
     let handler = Arc::clone(&stop);
     ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be handled")?;
@@ -50,7 +55,11 @@ pub fn run(arguments: GenerateArguments) -> Result<ExitCode> {
     let mut out = anstream::stdout();
     let response = speak(
         &mut session,
-        |session| session.start_text(prompt, &request, arguments.sampling.seed),
+        |session| {
+            let mut generation = session.start_text(prompt, &request, arguments.sampling.seed)?;
+            draft.into_iter().for_each(|draft| generation.set_draft(draft));
+            Ok(generation)
+        },
         &stop,
         // A reader that goes away ends the printing; nobody is left to go on for.
         &mut |text| {
@@ -108,13 +117,22 @@ fn described(response: &GenerateResponse, session: &Session) -> serde_json::Valu
     object
 }
 
-/// Loads the model that was named.
-pub(super) fn load(arguments: &ModelArguments) -> Result<Arc<LoadedModel>> {
+/// Loads a model.
+pub(super) fn load(source: ModelSource, thread_count: Option<u16>) -> Result<Arc<LoadedModel>> {
     let spinner = progress::spinner("loading the model");
-    let gguf = model_source(arguments)?.open()?.context("there is no model")?;
-    let model = LoadedModel::load(gguf, threads(arguments.threads).unwrap_or(0))?;
+    let gguf = source.open()?.context("there is no model")?;
+    let model = LoadedModel::load(gguf, threads(thread_count).unwrap_or(0))?;
     spinner.finish_and_clear();
     Ok(Arc::new(model))
+}
+
+/// What guesses tokens for the session.
+fn draft(name: &Path, arguments: &ModelArguments, session: &Session) -> Result<Draft> {
+    if name == Path::new(LOOKUP) {
+        return Ok(Draft::lookup());
+    }
+    let model = load(stored_or_file(Some(name), &arguments.store)?, arguments.threads)?;
+    Ok(Draft::model(model, session.model())?)
 }
 
 /// What the output must match, from the file or the expression that was named.

@@ -68,7 +68,7 @@ impl Partner {
             !arguments.mount.is_empty() || arguments.memory.is_some() || !arguments.tool.is_empty();
         let source = model_source(&arguments.model)?;
         if !is_granted {
-            let model = generate::load(&arguments.model)?;
+            let model = generate::load(source.clone(), arguments.model.threads)?;
             if !model.description().knows_agent_protocol {
                 return Ok(Self::Model(Box::new(ModelPartner::new(model, arguments))));
             }

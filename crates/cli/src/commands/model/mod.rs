@@ -2,8 +2,10 @@
 //! or generate one of random weights.
 //!
 //! - [`store`]: `list`, `pull` and `rm`.
+//! - [`embed`]: vectors of texts.
 //! - [`mod@perplexity`]: how well a model predicts a text.
 
+pub mod embed;
 pub mod perplexity;
 pub mod store;
 

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use super::super::Activations;
 use super::codes::{self, Codes};
 use super::factors::{self, Factors};
-use super::{Tile, TileKernel, accumulate, broadcast, for_each_tile, scales};
+use super::{Tile, TileKernel, accumulate, broadcast, for_each_tile, look_ahead, scales};
 use crate::formats::{BLOCK_COLUMNS, BlockType, PART_COLUMNS};
 
 /// A type of blocks, and what takes its blocks apart.
@@ -98,7 +98,7 @@ impl<K: Kind> TileKernel for BlockTile<K> {
                     let mut sums = [[_mm256_setzero_ps(); G]; T];
                     for within in 0..blocks {
                         let at = number * blocks + within;
-                        let dots = dots::<K, T, G>(&block, &factors, &tile, at, within);
+                        let dots = dots::<K, T, G>(&block, group_bytes, &factors, &tile, at, within);
                         add_products(&mut sums, &dots, &tile, at, blocks == 1);
                     }
                     for group in 0..G {
@@ -115,7 +115,7 @@ impl<K: Kind> TileKernel for BlockTile<K> {
                     }
                     for within in 0..blocks {
                         let at = number * blocks + within;
-                        let dots = dots::<K, T, G>(&block, &factors, &tile, at, within);
+                        let dots = dots::<K, T, G>(&block, group_bytes, &factors, &tile, at, within);
                         for token in 0..T {
                             let step = _mm256_set1_ps(*tile.scales[token].get_unchecked(at));
                             for group in 0..G {
@@ -237,6 +237,7 @@ unsafe fn minima<K: Kind, const T: usize, const G: usize>(
 #[target_feature(enable = "avx2")]
 unsafe fn dots<K: Kind, const T: usize, const G: usize>(
     block: &impl Fn(usize) -> *const u8,
+    group_bytes: usize,
     factors: &[K::Factors; G],
     tile: &Tile<'_, T>,
     at: usize,
@@ -244,6 +245,10 @@ unsafe fn dots<K: Kind, const T: usize, const G: usize>(
 ) -> [[__m256i; G]; T] {
     let parts = K::Factors::PARTS;
     let codes_at = K::TYPE.codes_at() + within * K::TYPE.code_bytes();
+    // With eight bits, memory keeps arithmetic waiting as it is, and asking costs more than it saves.
+    if T == 1 && K::TYPE.bits() < 8 {
+        look_ahead::<G>(block(0).wrapping_add(codes_at), K::TYPE.code_bytes(), group_bytes);
+    }
     let mut dots = [[_mm256_setzero_si256(); G]; T];
     let mut pairs = [[_mm256_setzero_si256(); G]; T];
     macro_rules! begin {

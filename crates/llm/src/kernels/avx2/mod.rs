@@ -155,6 +155,27 @@ fn run_tile<K: TileKernel, const T: usize, const G: usize>(
     }
 }
 
+/// What of the first cache may be filled with weights that are not needed yet.
+const LOOK_AHEAD_BYTES: usize = 24 << 10;
+
+/// Asks for the weights of the next tile that are where this one's `bytes` weights are, in each of `G` groups, whether they
+/// exist or not: a tile's streams begin where the processor does not expect them. They come to the first cache if there is room.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_ahead<const G: usize>(weights: *const u8, bytes: usize, group_bytes: usize) {
+    const LINE_BYTES: usize = 64;
+    for group in G..2 * G {
+        for line in (0..bytes).step_by(LINE_BYTES) {
+            let line = weights.wrapping_add(group * group_bytes + line).cast();
+            if G * group_bytes <= LOOK_AHEAD_BYTES {
+                _mm_prefetch::<_MM_HINT_T0>(line);
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(line);
+            }
+        }
+    }
+}
+
 /// Four activations at `column`, in every lane.
 ///
 /// # Safety

@@ -5,21 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Activations, SCALE_BYTES, TernaryScale, UNIT_BYTES};
-use super::{Tile, TileKernel, accumulate, broadcast, for_each_tile, scales};
-
-/// How far ahead of what it computes with a decoding tile asks for weights: in the next tile, whose four streams begin
-/// where the processor does not expect them; groups of two bits are short.
-const LOOK_AHEAD_BYTES: usize = 8192;
-
-/// Asks for `bytes` weights that come [`LOOK_AHEAD_BYTES`] after `weights`, whether they exist or not.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn look_ahead(weights: *const u8, bytes: usize) {
-    const LINE_BYTES: usize = 64;
-    for line in (0..bytes).step_by(LINE_BYTES) {
-        _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(LOOK_AHEAD_BYTES + line).cast());
-    }
-}
+use super::{Tile, TileKernel, accumulate, broadcast, for_each_tile, look_ahead, scales};
 
 /// Adds the products of one ternary unit to `pairs`. Two units of them fit 16 bits: 64 times 2 · 2 · 127 is 32512.
 ///
@@ -82,9 +68,7 @@ unsafe fn decode_unit<const T: usize, const G: usize>(
 ) {
     let masks = [_mm256_set1_epi8(3), _mm256_set1_epi8(12)];
     let mut fourfold = [_mm256_setzero_si256(); G];
-    for group in 0..G {
-        look_ahead(packed.as_ptr().wrapping_add(at + group * group_bytes), UNIT_BYTES);
-    }
+    look_ahead::<G>(packed.as_ptr().wrapping_add(at), UNIT_BYTES, group_bytes);
     for vector in 0..8 {
         let column = unit * 128 + vector * 16;
         // SAFETY: inside the token's values, by this function's contract.
