@@ -6,6 +6,8 @@
 
 mod prepare;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::LlmError;
 use crate::formats::{self, BlockType, I2S_UNIT, TERNARY_BLOCK};
 use crate::gguf::{TensorInfo, TensorType};
@@ -65,6 +67,31 @@ impl Interleaving {
                 }
             }
         }
+    }
+
+    /// Whether interleaved rows of a file hold only what [`Self::pack`] writes. Ternary codes of 3 have no meaning, and the
+    /// kernels' sums have no room for them; of other types, all bits mean something.
+    pub fn is_valid(self, groups: &[u8], pool: &ThreadPool) -> bool {
+        let (block_bytes, scale_bytes) = match self.tensor_type {
+            TensorType::Tq1_0 | TensorType::Tq2_0 => (TERNARY_BLOCK_BYTES, SCALE_BYTES),
+            TensorType::I2S(_) => (UNIT_BYTES, 0),
+            _ => return true,
+        };
+        let blocks = groups.len() / block_bytes;
+        let each = blocks.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
+        let is_valid = AtomicBool::new(true);
+        pool.run(blocks.div_ceil(each), &|chunk| {
+            let chunk = &groups[chunk * each * block_bytes..((chunk + 1) * each).min(blocks) * block_bytes];
+            let threes = chunk.chunks_exact(block_bytes).fold(0, |threes, block| {
+                block[scale_bytes..]
+                    .iter()
+                    .fold(threes, |threes, codes| threes | (codes & (codes >> 1) & 0x55))
+            });
+            if threes != 0 {
+                is_valid.store(false, Ordering::Relaxed);
+            }
+        });
+        is_valid.into_inner()
     }
 
     /// Packs all rows, group by group, on all threads.

@@ -40,6 +40,10 @@ impl Packed {
         let rows = info.rows() as usize;
         let place = info.place(rows * interleaving.row_bytes());
         if info.interleaved {
+            if !interleaving.is_valid(gguf.at(&place), pool) {
+                let problem = "has ternary codes that mean nothing; prepare the model again".to_owned();
+                return Err(LlmError::Tensor { name: info.name.clone(), problem });
+            }
             return Ok(Self::InFile(place));
         }
         let own = if interleaving.is_in_place(rows) {

@@ -73,3 +73,18 @@ fn a_file_that_lies_about_interleaved_rows_is_refused() {
     let refused = Gguf::from_vec(changed).unwrap_err().to_string();
     assert!(refused.contains("cannot be interleaved"), "{refused}");
 }
+
+#[test]
+fn ternary_codes_that_no_writer_produces_are_refused() {
+    for kind in ["tq2_0", "i2_s"] {
+        let good = prepared(&generated(&format!("tiny-bitnet-{kind}"))).unwrap();
+        let gguf = Gguf::from_vec(good.clone()).unwrap();
+        let ternary = |tensor: &TensorType| matches!(tensor, TensorType::Tq2_0 | TensorType::I2S(_));
+        let info = gguf.tensors().iter().find(|info| info.interleaved && ternary(&info.tensor_type)).unwrap();
+        // Behind the scales, if there are any.
+        let mut changed = good.clone();
+        changed[info.offset as usize + 100] |= 0b1100;
+        let refused = Model::load(Arc::new(Gguf::from_vec(changed).unwrap()), 1).unwrap_err().to_string();
+        assert!(refused.contains("mean nothing"), "{refused}");
+    }
+}
