@@ -19,6 +19,13 @@ use crate::screen::{Format, Screen};
 #[derive(Clone, Default)]
 struct Held(Rc<RefCell<Vec<u8>>>);
 
+impl Held {
+    fn print(&self) {
+        // A closed pipe is the reader's choice.
+        let _ = anstream::stdout().write_all(&self.0.take());
+    }
+}
+
 impl Write for Held {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(bytes)
@@ -80,17 +87,17 @@ impl Screens {
             }
         };
         if let Some(held) = held {
-            // A closed pipe is the reader's choice.
-            let _ = anstream::stdout().write_all(&held.0.take());
+            held.print();
         }
         result
     }
 
     /// Ends what is being printed of a run that could not go on; for programs, prints the failure as an object.
     pub fn failure(&mut self, code: &str, message: &str) {
-        if let Some(Place { screen, .. }) = self.places.first_mut() {
+        if let Some(Place { screen, .. }) = self.places.last_mut() {
             screen.failure(code, message);
         }
+        self.places.iter().filter_map(|place| place.held.as_ref()).for_each(Held::print);
     }
 
     fn of(&mut self, process: ProcessId) -> Option<&mut Screen> {
