@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use glasshouse_llm::generate_random::{Preset, write_to};
 use glasshouse_llm::gguf::Gguf;
-use glasshouse_llm::{LlmError, LoadedModel, Session, prepare};
+use glasshouse_llm::{LlmError, LoadedModel, Prepared, Session};
 use glasshouse_protocol::GenerateRequest;
 
 /// Numbers that are at the edges of what fields hold.
@@ -62,7 +62,9 @@ fn originals() -> &'static [Vec<u8>] {
             if name == "tiny-llama-q4_k" {
                 let original = Gguf::from_vec(models[0].clone()).expect("a preset can be read");
                 let mut prepared = Vec::new();
-                prepare(&original, &mut prepared).expect("a preset can be prepared").expect("there is room");
+                let writing =
+                    Prepared::of(&original).expect("a preset can be prepared").write_to(&mut prepared);
+                writing.expect("there is room");
                 models.push(prepared);
             }
             models

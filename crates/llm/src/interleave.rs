@@ -1,11 +1,12 @@
 //! Interleaving: quantized rows of a file, eight at a time, as kernels read them.
 //!
-//! - [`Interleaving`]: how the rows of a tensor are interleaved; at load, or before, into a file ([`prepare`]).
+//! - [`Interleaving`]: how the rows of a tensor are interleaved; at load, or before, into a file ([`Prepared`]).
 //!
 //! A group of eight rows takes as many bytes as they take in a file, but for TQ1_0, whose codes of base 3 are widened to 2 bits.
 
 mod prepare;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::LlmError;
@@ -15,7 +16,7 @@ use crate::host::PackedBytes;
 use crate::kernels::{self, GROUP_ROWS, SCALE_BYTES, UNIT_BYTES};
 use crate::matrix::CHUNKS_PER_THREAD;
 use crate::threads::{SharedSlice, ThreadPool};
-pub use prepare::prepare;
+pub use prepare::Prepared;
 
 /// Bytes of a packed block of 256 ternary columns of eight rows.
 pub(crate) const TERNARY_BLOCK_BYTES: usize = SCALE_BYTES + 2 * UNIT_BYTES;
@@ -77,12 +78,11 @@ impl Interleaving {
             TensorType::I2S(_) => (UNIT_BYTES, 0),
             _ => return true,
         };
-        let blocks = groups.len() / block_bytes;
-        let each = blocks.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
         let is_valid = AtomicBool::new(true);
-        pool.run(blocks.div_ceil(each), &|chunk| {
-            let chunk = &groups[chunk * each * block_bytes..((chunk + 1) * each).min(blocks) * block_bytes];
-            let threes = chunk.chunks_exact(block_bytes).fold(0, |threes, block| {
+        in_chunks(pool, groups.len() / block_bytes, &|blocks| {
+            let blocks =
+                groups[blocks.start * block_bytes..blocks.end * block_bytes].chunks_exact(block_bytes);
+            let threes = blocks.fold(0, |threes, block| {
                 block[scale_bytes..]
                     .iter()
                     .fold(threes, |threes, codes| threes | (codes & (codes >> 1) & 0x55))
@@ -102,9 +102,8 @@ impl Interleaving {
         let mut packed =
             PackedBytes::zeroed(bytes_needed).ok_or(LlmError::OutOfMemory { bytes: bytes_needed })?;
         let shared = SharedSlice::new(&mut packed[..]);
-        let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
-        pool.run(groups.div_ceil(each), &|chunk| {
-            for group in chunk * each..((chunk + 1) * each).min(groups) {
+        in_chunks(pool, groups, &|chunk| {
+            for group in chunk {
                 let first = group * GROUP_ROWS;
                 let last = (first + GROUP_ROWS).min(rows);
                 let mut sources: [&[u8]; GROUP_ROWS] = [&[]; GROUP_ROWS];
@@ -124,10 +123,9 @@ impl Interleaving {
         let group_bytes = self.group_bytes();
         let groups = bytes.len() / group_bytes;
         let shared = SharedSlice::new(bytes);
-        let each = groups.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
-        pool.run(groups.div_ceil(each), &|chunk| {
+        in_chunks(pool, groups, &|chunk| {
             let mut original = vec![0; group_bytes];
-            for group in chunk * each..((chunk + 1) * each).min(groups) {
+            for group in chunk {
                 // SAFETY: each group is visited once.
                 let bytes = unsafe { shared.range(group * group_bytes, group_bytes) };
                 original.copy_from_slice(bytes);
@@ -143,6 +141,12 @@ impl Interleaving {
         let rows: [&[u8]; GROUP_ROWS] = std::array::from_fn(|_| rows.next().unwrap_or_default());
         self.pack(&rows, group);
     }
+}
+
+/// Shares out the numbers below `count` among the threads, a range at a time.
+fn in_chunks(pool: &ThreadPool, count: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
+    let each = count.div_ceil(pool.threads() * CHUNKS_PER_THREAD).max(1);
+    pool.run(count.div_ceil(each), &|chunk| work(chunk * each..((chunk + 1) * each).min(count)));
 }
 
 /// Writes 128 codes of `row` into a unit.

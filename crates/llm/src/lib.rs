@@ -60,7 +60,7 @@ pub use error::LlmError;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use formats::{encode_i2s_trailer, encode_row};
 pub use guard::{GuardConfig, MAXIMUM_FACTS_BYTES, Scorer};
-pub use interleave::prepare;
+pub use interleave::Prepared;
 pub use kernels::Kernels;
 pub use loaded::{CacheOptions, LoadedModel};
 pub use model::{Logits, Model, Sequence};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use glasshouse_llm::generate_random::{self, Preset};
 use glasshouse_llm::gguf::{Gguf, TensorType};
-use glasshouse_llm::{LlmError, Model, fingerprint, prepare};
+use glasshouse_llm::{LlmError, Model, Prepared, fingerprint};
 
 fn generated(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -15,7 +15,7 @@ fn generated(name: &str) -> Vec<u8> {
 
 fn prepared(bytes: &[u8]) -> Result<Vec<u8>, LlmError> {
     let mut out = Vec::new();
-    prepare(&Gguf::from_vec(bytes.to_vec())?, &mut out)?.unwrap();
+    Prepared::of(&Gguf::from_vec(bytes.to_vec())?)?.write_to(&mut out).unwrap();
     Ok(out)
 }
 

@@ -299,7 +299,7 @@ pub struct TensorInfo {
     pub shape: Vec<u64>,
     /// Element type.
     pub tensor_type: TensorType,
-    /// Whether its rows are interleaved, eight at a time, as [`crate::prepare`] writes them.
+    /// Whether its rows are interleaved, eight at a time, as [`crate::Prepared`] has them.
     pub interleaved: bool,
     /// The file that it is in: 0, unless the model is split.
     pub shard: usize,

@@ -111,7 +111,7 @@ impl ModelService {
         let Finished { ticket, session, outcome } = finished;
         let (process, request) = self.waiting.remove(&ticket)?;
         self.sessions.insert(process, session);
-        Some((request, outcome.map_err(|error| failure(&error)).and_then(|response| json(&response))))
+        Some((request, answer(outcome)))
     }
 
     /// Answers a recorded `model.*` request, however long it takes; `None` when it is for another service.
@@ -136,7 +136,7 @@ impl ModelService {
             observer.token(call.process, token);
         });
         self.sessions.insert(call.process, session);
-        Some(outcome.map_err(|error| failure(&error)).and_then(|response| json(&response)))
+        Some(answer(outcome))
     }
 
     /// Drops the session of a process that ended, and what it was waiting for.
@@ -194,6 +194,10 @@ fn stopwatch() -> impl FnMut(u64) -> Option<f64> + Send + 'static {
         last = now;
         Some(elapsed as f64)
     }
+}
+
+fn answer(outcome: Result<GenerateResponse, LlmError>) -> Answer {
+    json(&outcome.map_err(|error| failure(&error))?)
 }
 
 fn failure(error: &LlmError) -> ErrorData {

@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use glasshouse_llm::{
-    Config, Kernels, Model,
+    Config, Kernels, Model, Prepared,
     bench::{self, BenchOptions},
     fingerprint,
     generate_random::{self, Preset},
@@ -206,22 +206,22 @@ pub fn tokenize(arguments: ModelTokenizeArguments) -> Result<ExitCode> {
 /// Writes a model as it is kept in memory.
 pub fn prepare(arguments: ModelPrepareArguments) -> Result<ExitCode> {
     let gguf = open(Some(&arguments.model), &arguments.store)?;
+    let prepared = Prepared::of(&gguf)?;
     let out = arguments.out;
-    let failed = || format!("the prepared model cannot be written to {}", out.display());
     // A file of this name is whole; and the model may be the file that is replaced.
     let mut part = out.clone().into_os_string();
     part.push(".part");
     let spinner = progress::spinner("preparing");
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(&part).with_context(failed)?);
-    let written = glasshouse_llm::prepare(&gguf, &mut file)
-        .map_err(anyhow::Error::from)
-        .and_then(|written| written.and_then(|()| fs::rename(&part, &out)).with_context(failed));
+    let written = File::create(&part)
+        .and_then(|file| prepared.write_to(BufWriter::with_capacity(1 << 20, file)))
+        .and_then(|()| fs::rename(&part, &out));
+    spinner.finish_and_clear();
     if written.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&part);
     }
-    spinner.finish_and_clear();
-    written.map(|()| ExitCode::SUCCESS)
+    written.with_context(|| format!("the prepared model cannot be written to {}", out.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a random-weight model.
