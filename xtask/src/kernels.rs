@@ -41,7 +41,7 @@ pub fn test_neon() -> Result<()> {
     test(&["--test", "golden", "--test", "identical_bits"])
 }
 
-/// The kernels' tests for VNNI, with AVX-512 and without, in Miri.
+/// The kernels' tests for VNNI, with AVX-512 and AMX and without, in Miri.
 pub fn test_avx512() -> Result<()> {
     let miri = || {
         let mut command = Command::new("rustup");

@@ -25,7 +25,7 @@ Commands:
   halt             build the halt kernel's module and npm package into web/halt/dist, and pack the package
   test-halt        the part of `test` that runs them in Node, in workers, in Chromium and in Python
   test-neon        run the tests of the inference kernels on an emulated ARM processor
-  test-avx512      run the tests of the inference kernels for AVX-512 and AVX-VNNI in Miri, which is slow
+  test-avx512      run the tests of the inference kernels for AVX-512, AMX and AVX-VNNI in Miri: slow
   eval-pocket      ask the real binary every held-out question of the pocket model and print the table
   bench-models     generate random-weight models of real shapes and measure them, with the pocket model
   bench-inference  measure inference beside other engines' benchmark programs; --help says how to name them

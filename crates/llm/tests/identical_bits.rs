@@ -28,7 +28,7 @@ fn logits(model: &Model, chunks: &[&[u32]]) -> Vec<u32> {
 
 #[test]
 fn kernels_and_thread_counts_give_the_same_logits_for_every_type() {
-    let prompt = tokens(9);
+    let prompt = tokens(21);
     for kind in TensorType::COMPUTED {
         for preset in [Preset::TinyLlama(kind), Preset::TinyBitNet(kind)] {
             let expected = logits(&model(preset, 1, Kernels::scalar()), &[&prompt]);
@@ -44,7 +44,7 @@ fn kernels_and_thread_counts_give_the_same_logits_for_every_type() {
 
 #[test]
 fn weights_repacked_in_place_give_the_logits_of_weights_repacked_elsewhere() {
-    let prompt = tokens(9);
+    let prompt = tokens(21);
     for kind in TensorType::COMPUTED {
         for preset in [Preset::TinyLlama(kind), Preset::TinyBitNet(kind)] {
             let mut bytes = Vec::new();

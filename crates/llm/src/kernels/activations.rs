@@ -101,6 +101,12 @@ impl Activations {
         self.pair_sums.get(token * each..(token + 1) * each).unwrap_or_default()
     }
 
+    /// The values of `count` tokens from `token` on.
+    #[inline]
+    pub fn values(&self, token: usize, count: usize) -> &[i8] {
+        &self.values[token * self.columns..][..count * self.columns]
+    }
+
     /// Values, scales and sums of token `token`.
     #[inline]
     pub fn token(&self, token: usize) -> (&[i8], &[f32], &[i32]) {

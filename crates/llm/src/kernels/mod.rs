@@ -2,12 +2,12 @@
 //!
 //! - [`Kernels`]: the chosen instruction set; its methods are the only way to a kernel.
 //! - [`Activations`]: a batch of tokens quantized to 8 bits.
-//! - `scalar`: the definition. All others have its bits: `avx2`, `vnni` (AVX-512 and AVX-VNNI), `neon`, `simd128`.
+//! - `scalar`: the definition. All others have its bits: `avx2`, `vnni` (AVX-512, AMX and AVX-VNNI), `neon`, `simd128`.
 //! - `dot`: matrix kernels written once for all but `avx2`; `lanes`: those on floats. `elementwise`: loops shared by all.
 //!
 //! Which one runs is decided when it is chosen, by what the processor says of itself ([`Kernels::detect`]); in WebAssembly,
 //! when the crate is compiled. The tests hold all that a machine has against `scalar` (`crate::verify`): AVX2 on processors,
-//! WebAssembly SIMD in a browser, NEON on an emulated processor (`cargo xtask test-neon`), and VNNI in an interpreter
+//! WebAssembly SIMD in a browser, NEON on an emulated processor (`cargo xtask test-neon`), VNNI and AMX in an interpreter
 //! (`cargo xtask test-avx512`), for which no processor has been at hand.
 //!
 //! Quantized matrices are row-interleaved: eight rows make a group, each 32-byte vector of a group holds four bytes
@@ -115,6 +115,9 @@ enum InstructionSet {
     /// F, BW, VL and VNNI, with AVX2 and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// Tiles of 8-bit integers, with all of `Avx512`.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     #[cfg(target_arch = "aarch64")]
     Neon,
     /// NEON with the dot product instructions.
@@ -149,6 +152,9 @@ macro_rules! dispatch {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => unsafe { vnni::avx512::$name($($argument),*) },
+            // SAFETY: as above, and the system lent the unit.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Amx => unsafe { vnni::amx::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             #[allow(unused_unsafe, reason = "shared loops need nothing: NEON is there on every such processor")]
@@ -199,6 +205,9 @@ impl Kernels {
                 && is_x86_feature_detected!("avx512vnni")
             {
                 all.push(InstructionSet::Avx512);
+                if vnni::is_amx_available() {
+                    all.push(InstructionSet::Amx);
+                }
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -234,6 +243,8 @@ impl Kernels {
             InstructionSet::AvxVnni => "AVX-VNNI",
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Amx => "AMX",
             #[cfg(target_arch = "aarch64")]
             InstructionSet::Neon => "NEON",
             #[cfg(target_arch = "aarch64")]

@@ -111,7 +111,7 @@ impl<K: Kind> TileKernel for BlockTile<K> {
     ) -> [[M::Floats; N]; T] {
         // SAFETY: every block is inside each group, and the tokens have its columns.
         unsafe {
-            let table = table::<M, K>();
+            let table = table::<M, K>(K::OFFSET + K::Sums::<M>::EXCESS);
             let mut accumulators = [[M::floats(0.0); N]; T];
             for number in 0..group_bytes / K::TYPE.packed_bytes() {
                 for first in (0..N).step_by(S) {
@@ -210,13 +210,12 @@ unsafe fn add_with_minimum<M: Machine, K: Kind, const T: usize, const N: usize, 
     }
 }
 
-/// What codes number, as they are multiplied.
+/// What codes number, as much larger than that.
 ///
 /// # Safety
 /// The processor has the machine's instructions.
 #[inline(always)]
-unsafe fn table<M: Machine, K: Kind>() -> M::Bytes {
-    let larger = K::OFFSET + K::Sums::<M>::EXCESS;
+unsafe fn table<M: Machine, K: Kind>(larger: u8) -> M::Bytes {
     let mut values = [0; 16];
     for code in 0..16 {
         values[code] = (K::TYPE.value(code as u8) as u8).wrapping_add(larger);
@@ -258,6 +257,41 @@ unsafe fn dots<M: Machine, K: Kind, const T: usize, const S: usize>(
     block: usize,
     table: M::Bytes,
 ) -> [[M::Floats; S]; T] {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let at = strips.at + K::TYPE.codes_at() + within * K::TYPE.code_bytes();
+        let codes = Strips { at, ..strips };
+        let totals = if M::MATRICES {
+            matrix_totals::<M, K, T, S>(codes, tokens, block)
+        } else {
+            totals::<M, K, T, S>(codes, tokens, block, table)
+        };
+        let weights = weights::<M, K, S>(strips, 0, within);
+        let mut dots = [[M::floats(0.0); S]; T];
+        for token in 0..T {
+            for strip in 0..S {
+                let totals = [0, 1].map(|part| totals[token][part][strip]);
+                dots[token][strip] = weighted::<M, K>(totals, weights[strip]);
+            }
+        }
+        dots
+    }
+}
+
+/// Sums of products of tokens, of the first and second sixteen columns or of all and nothing, and of strips.
+type Totals<M, const T: usize, const S: usize> = [[[<M as Machine>::Integers; S]; 2]; T];
+
+/// The sums of products of 32 columns with what their codes stand for, quad by quad.
+///
+/// # Safety
+/// As for [`dots`]; the codes of the columns begin at `codes.at`.
+#[inline(always)]
+unsafe fn totals<M: Machine, K: Kind, const T: usize, const S: usize>(
+    codes: Strips<'_>,
+    tokens: &Tokens<'_, T>,
+    block: usize,
+    table: M::Bytes,
+) -> Totals<M, T, S> {
     let offset = i32::from(K::OFFSET) + i32::from(K::Sums::<M>::EXCESS);
     // SAFETY: by this function's contract.
     unsafe {
@@ -271,8 +305,6 @@ unsafe fn dots<M: Machine, K: Kind, const T: usize, const S: usize>(
                 }
             }
         }
-        let at = strips.at + K::TYPE.codes_at() + within * K::TYPE.code_bytes();
-        let codes = Strips { at, ..strips };
         // Written out, so that each place among the codes is a constant. Vectors of nibbles are used up one by one.
         macro_rules! quads {
             ($($quad:literal),*) => {
@@ -284,17 +316,70 @@ unsafe fn dots<M: Machine, K: Kind, const T: usize, const S: usize>(
         } else {
             quads!(0, 1, 2, 3, 4, 5, 6, 7);
         }
-        let weights = weights::<M, K, S>(strips, 0, within);
-        let mut dots = [[M::floats(0.0); S]; T];
+        let mut totals = [[[M::integers(0); S]; 2]; T];
         for token in 0..T {
-            for strip in 0..S {
-                let [first, second] = [0, 1].map(|part| sums[token][part][strip]);
-                let totals = [K::Sums::<M>::total(first), K::Sums::<M>::total(second)];
-                dots[token][strip] = weighted::<M, K>(totals, weights[strip]);
+            for part in 0..2 {
+                for strip in 0..S {
+                    totals[token][part][strip] = K::Sums::<M>::total(sums[token][part][strip]);
+                }
             }
         }
-        dots
+        totals
     }
+}
+
+/// The sums of [`totals`], of one strip, as products of matrices.
+///
+/// # Safety
+/// As for [`totals`].
+#[inline(always)]
+unsafe fn matrix_totals<M: Machine, K: Kind, const T: usize, const S: usize>(
+    codes: Strips<'_>,
+    tokens: &Tokens<'_, T>,
+    block: usize,
+) -> Totals<M, T, S> {
+    assert_eq!(S, 1, "a matrix is of one strip");
+    // SAFETY: by this function's contract.
+    unsafe {
+        let table = table::<M, K>(K::OFFSET);
+        let mut totals = [[[M::integers(0); S]; 2]; T];
+        let mut set = |part: usize, sums: [M::Integers; T]| {
+            for token in 0..T {
+                totals[token][part] = [sums[token]; S];
+            }
+        };
+        if share(K::TYPE) == Share::Sixteen {
+            for part in 0..2 {
+                let quads = quads::<M, K, 4>(codes, 4 * part, table);
+                set(part, M::matrix_product(quads, K::OFFSET, tokens, block * 8 + 4 * part));
+            }
+        } else {
+            let quads = quads::<M, K, 8>(codes, 0, table);
+            set(0, M::matrix_product(quads, K::OFFSET, tokens, block * 8));
+        }
+        totals
+    }
+}
+
+/// `Q` quads of columns from `first` on: their codes, or what those number.
+///
+/// # Safety
+/// As for [`totals`].
+#[inline(always)]
+unsafe fn quads<M: Machine, K: Kind, const Q: usize>(
+    codes: Strips<'_>,
+    first: usize,
+    table: M::Bytes,
+) -> [M::Bytes; Q] {
+    let mut quads = [table; Q];
+    for number in 0..Q {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let bytes = code_bytes::<M, K>(codes, 0, first + number);
+            quads[number] = if K::TABLE { M::look_up(table, bytes) } else { bytes };
+        }
+    }
+    quads
 }
 
 /// Sums of tokens, of the first and second sixteen columns, and of strips.

@@ -48,6 +48,20 @@ pub(super) trait Machine: Sized {
     type Small: Sums<Bytes = Self::Bytes, Integers = Self::Integers>;
     /// Products of signed codes.
     type Signed: Sums<Bytes = Self::Bytes, Integers = Self::Integers>;
+    /// Whether tiles of one strip are summed by [`matrix_product`](Self::matrix_product), instead of quad by quad.
+    const MATRICES: bool = false;
+
+    /// The sums of products of `T` tokens' quads from `quad` on with `Q` quads of signed codes of a strip, which are `excess`
+    /// larger than what they stand for.
+    unsafe fn matrix_product<const T: usize, const Q: usize>(
+        codes: [Self::Bytes; Q],
+        excess: u8,
+        tokens: &Tokens<'_, T>,
+        quad: usize,
+    ) -> [Self::Integers; T] {
+        let _ = (codes, excess, tokens, quad);
+        unreachable!("only machines with `MATRICES` multiply matrices")
+    }
 
     /// A strip's vector.
     unsafe fn strip(packed: &[u8], at: usize, group_bytes: usize, strip: usize) -> Self::Bytes;
@@ -164,6 +178,8 @@ pub(super) struct Columns<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Tokens<'a, const T: usize> {
     columns: [Columns<'a>; T],
+    /// The values of all of them, one after the other.
+    values: &'a [i8],
     /// Of blocks or of the token.
     scales: [&'a [f32]; T],
     /// Of the columns of blocks or units.
@@ -181,10 +197,18 @@ impl<'a, const T: usize> Tokens<'a, T> {
             |number| Columns { values: of(number).0, arranged: activations.arranged(token + number) };
         Self {
             columns: std::array::from_fn(columns),
+            values: activations.values(token, T),
             scales: std::array::from_fn(|number| of(number).1),
             sums: std::array::from_fn(|number| of(number).2),
             pair_sums: std::array::from_fn(|number| activations.pair_sums(token + number)),
         }
+    }
+
+    /// The tokens' columns from a quad on, and how many bytes after a token's the next one's are.
+    #[inline]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX reads tokens so"))]
+    pub fn columns_from(&self, quad: usize) -> (*const i8, usize) {
+        (self.values[4 * quad..].as_ptr(), self.values.len() / T)
     }
 }
 

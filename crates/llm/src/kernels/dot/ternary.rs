@@ -48,6 +48,10 @@ unsafe fn add_unit<M: Machine, const T: usize, const S: usize>(
     unit: usize,
     dots: &mut [[M::Integers; S]; T],
 ) {
+    if M::MATRICES {
+        // SAFETY: the contract is the same.
+        return unsafe { add_matrix::<M, T, S>(packed, at, group_bytes, first, tokens, unit, dots) };
+    }
     // SAFETY: inside the unit and the tokens' columns, by this function's contract.
     unsafe {
         let zero = M::Small::start(M::integers(0));
@@ -86,6 +90,38 @@ unsafe fn add_unit<M: Machine, const T: usize, const S: usize>(
                     dots[token][strip] = M::add_integers(dots[token][strip], fourfold);
                 }
             }
+        }
+    }
+}
+
+/// [`add_unit`] of one strip, as the product of a matrix.
+///
+/// # Safety
+/// As for [`add_unit`].
+#[inline(always)]
+unsafe fn add_matrix<M: Machine, const T: usize, const S: usize>(
+    packed: &[u8],
+    at: usize,
+    group_bytes: usize,
+    first: usize,
+    tokens: &Tokens<'_, T>,
+    unit: usize,
+    dots: &mut [[M::Integers; S]; T],
+) {
+    const QUADS: usize = 32;
+    assert_eq!(S, 1, "a matrix is of one strip");
+    // SAFETY: inside the unit and the tokens' columns, by this function's contract.
+    unsafe {
+        let mut codes = [M::table(&[0; 16]); QUADS];
+        for vector in 0..QUADS / 4 {
+            let bytes = M::strip(packed, at + vector * VECTOR_BYTES, group_bytes, first);
+            for place in 0..4 {
+                codes[4 * vector + place] = M::and(M::down(bytes, 2 * place), 3);
+            }
+        }
+        let products = M::matrix_product(codes, 0, tokens, unit * QUADS);
+        for token in 0..T {
+            dots[token][0] = M::add_integers(dots[token][0], products[token]);
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::arch::x86_64::*;
 
 use super::super::dot::{
-    self, Columns, InstructionSet, Machine, Part, Product, Sums, TileKernel, by_count, cover, functions,
-    run_tile,
+    self, Columns, InstructionSet, Machine, Part, Product, Sums, TileKernel, Tokens, by_count, cover,
+    functions, run_tile,
 };
 use super::super::lanes::{self, Lanes};
 use super::super::{Activations, FloatType, TernaryScale, elementwise};
+use super::tiles::{self, Tiles};
 use super::{halves_of_group, narrow, sums};
 use crate::formats::BlockType;
 use crate::host::Half;
@@ -38,16 +39,37 @@ sums!(
     _mm512_dpbusd_epi32
 );
 
-impl Machine for Wide {
+/// Strips of two groups, and whether the unit for matrices sums their products.
+struct Strips<const MATRICES: bool>;
+
+impl<const MATRICES: bool> Machine for Strips<MATRICES> {
     const ROWS: usize = 16;
     const FOURFOLD: [bool; 4] = [false, true, false, true];
+    const MATRICES: bool = MATRICES;
 
     type Bytes = __m512i;
     type Integers = __m512i;
     type Floats = __m512;
     type Weights = __m512;
-    type Small = Self;
+    type Small = Wide;
     type Signed = SignedWide;
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn matrix_product<const T: usize, const Q: usize>(
+        mut codes: [__m512i; Q],
+        excess: u8,
+        tokens: &Tokens<'_, T>,
+        quad: usize,
+    ) -> [__m512i; T] {
+        let lower = _mm512_set1_epi8(excess as i8);
+        for codes in &mut codes {
+            *codes = _mm512_sub_epi8(*codes, lower);
+        }
+        let (values, stride) = tokens.columns_from(quad);
+        // SAFETY: the tokens have the columns, by this function's contract.
+        unsafe { tiles::product(&codes, values, stride) }
+    }
 
     functions! { "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni";
         fn strip(packed: &[u8], at: usize, group_bytes: usize, strip: usize) -> __m512i {
@@ -118,8 +140,8 @@ fn groups(packed: &[u8], at: usize, group_bytes: usize, strip: usize) -> [*const
     [first, first.wrapping_add(group_bytes)]
 }
 
-/// The instruction set.
-struct Avx512;
+/// The instruction set, with the unit for matrices or without.
+pub(super) struct Avx512<const MATRICES: bool>;
 
 /// Runs a tile in vectors of 256 bits.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -132,10 +154,20 @@ fn narrow<K: TileKernel, const T: usize, const N: usize>(kernel: &K, product: &m
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 fn wide<K: TileKernel, const T: usize>(kernel: &K, product: &mut Product<'_>, part: Part) {
     // SAFETY: this function's features are the machine's.
-    unsafe { run_tile::<Wide, K, T, 1, 1>(kernel, product, part) };
+    unsafe { run_tile::<Strips<false>, K, T, 1, 1>(kernel, product, part) };
 }
 
-impl InstructionSet for Avx512 {
+/// Runs a tile on the unit for matrices.
+///
+/// # Safety
+/// This thread has tiles.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tiled<K: TileKernel>(kernel: &K, product: &mut Product<'_>, part: Part) {
+    // SAFETY: this function's features are the machine's, and by its contract.
+    unsafe { run_tile::<Strips<true>, K, { tiles::TOKENS }, 1, 1>(kernel, product, part) };
+}
+
+impl<const MATRICES: bool> InstructionSet for Avx512<MATRICES> {
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn multiply<K: TileKernel>(kernel: &K, mut product: Product<'_>) {
         let groups_of = |tokens, left| match (tokens, left) {
@@ -143,9 +175,13 @@ impl InstructionSet for Avx512 {
             (2.., 2..) => 2,
             _ => 1,
         };
+        // SAFETY: an instruction set with the unit is only chosen where it is available.
+        let tiles =
+            (MATRICES && product.activations.tokens() >= tiles::TOKENS).then(|| unsafe { Tiles::new() });
         // Few shapes, since each of them is compiled for every type.
         let tokens_of = |left, groups| match (left, groups) {
             (_, 1) => 1,
+            (tiles::TOKENS.., _) if tiles.is_some() => tiles::TOKENS,
             (PROMPT_TOKENS.., _) => PROMPT_TOKENS,
             (BATCH_TOKENS.., _) => BATCH_TOKENS,
             _ => 1,
@@ -153,6 +189,8 @@ impl InstructionSet for Avx512 {
         cover(&mut product, groups_of, tokens_of, |product, part| match (part.tokens, part.groups) {
             (_, 1) => narrow::<K, 1, 1>(kernel, product, part),
             (_, DECODE_GROUPS) => narrow::<K, 1, DECODE_GROUPS>(kernel, product, part),
+            // SAFETY: parts are so large only where this thread has tiles.
+            (tiles::TOKENS, _) => unsafe { tiled(kernel, product, part) },
             (PROMPT_TOKENS, _) => wide::<K, PROMPT_TOKENS>(kernel, product, part),
             (BATCH_TOKENS, _) => wide::<K, BATCH_TOKENS>(kernel, product, part),
             _ => wide::<K, 1>(kernel, product, part),
@@ -160,7 +198,7 @@ impl InstructionSet for Avx512 {
     }
 }
 
-dot::products!("avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni", Avx512);
+dot::products!("avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni", Avx512<false>);
 elementwise::instantiate!("avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni");
 
 impl Lanes for __m512 {

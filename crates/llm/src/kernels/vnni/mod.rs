@@ -4,16 +4,22 @@
 //!
 //! - [`avx512`]: vectors of 512 bits in a prompt, where a strip is two groups; otherwise, and for what is left over,
 //!   vectors of 256 bits, which read memory as fast.
+//! - [`amx`]: the same, but sixteen tokens at a time go to the unit for matrices, which `tiles` speaks to.
 //! - [`avx_vnni`]: the same instruction in the encoding of processors that have no AVX-512.
 //!
 //! Rounding to half precision is that of `avx2`: these processors have all of its instructions. AVX-VNNI has its kernels on
 //! floats as well.
 //!
-//! These kernels were run by Miri, which interprets each instruction by its definition, and not on a processor; nor was
-//! their speed measured.
+//! No processor with these instructions has been at hand. The kernels are run by Miri, which interprets each instruction by
+//! its definition (that of AMX is in `tiles`), and were run as they are compiled by the emulator Bochs, under Linux, which
+//! lends AMX as it does on a processor. Their speed was not measured.
 
+pub(super) mod amx;
 pub(super) mod avx512;
 pub(super) mod avx_vnni;
+mod tiles;
+
+pub(super) use tiles::is_available as is_amx_available;
 
 use std::arch::x86_64::*;
 
