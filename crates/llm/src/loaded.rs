@@ -1,10 +1,10 @@
 //! A model with everything that turns messages into messages.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use glasshouse_protocol::ModelDescription;
 
-use crate::cache::PrefixTree;
+use crate::cache::SharedPrefixes;
 use crate::constraint::ConstraintFactory;
 use crate::gguf::Gguf;
 use crate::template::ChatTemplate;
@@ -41,7 +41,7 @@ pub struct LoadedModel {
     pub(crate) constraints: ConstraintFactory,
     description: ModelDescription,
     kv_type: KvType,
-    prefixes: Mutex<PrefixTree>,
+    prefixes: SharedPrefixes,
 }
 
 impl LoadedModel {
@@ -85,7 +85,7 @@ impl LoadedModel {
             constraints: ConstraintFactory::default(),
             description,
             kv_type,
-            prefixes: Mutex::new(PrefixTree::new(prefix_bytes)),
+            prefixes: SharedPrefixes::new(prefix_bytes),
         })
     }
 
@@ -99,14 +99,11 @@ impl LoadedModel {
         self.kv_type
     }
 
-    /// What the beginnings that its sessions share take, and what they were worth.
+    /// What the beginnings that its sessions share take, and what they were worth; those of [`Session::apart`] not counted.
+    ///
+    /// [`Session::apart`]: crate::Session::apart
     pub fn prefix_statistics(&self) -> PrefixStatistics {
-        self.prefixes().statistics()
-    }
-
-    /// Forgets all beginnings that its sessions could share.
-    pub fn forget_prefixes(&self) {
-        self.prefixes().clear();
+        self.prefixes.lock().statistics()
     }
 
     /// An empty cache for a session.
@@ -114,8 +111,9 @@ impl LoadedModel {
         KvCache::new(self.model.kv_shape(self.kv_type), self.model.config().context_length)
     }
 
-    pub(crate) fn prefixes(&self) -> MutexGuard<'_, PrefixTree> {
-        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The beginnings that its sessions share.
+    pub(crate) fn prefixes(&self) -> &SharedPrefixes {
+        &self.prefixes
     }
 
     /// The network.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use glasshouse_protocol::{GenerateRequest, GenerateResponse, TokenLogprob};
 
+use crate::cache::SharedPrefixes;
 use crate::guard::GuardConfig;
 use crate::loaded::LoadedModel;
 use crate::stream::Utf8Decoder;
@@ -68,6 +69,8 @@ pub struct TokenEvent<'t> {
 #[derive(Debug, Clone)]
 pub struct Session {
     model: Arc<LoadedModel>,
+    /// Beginnings that sessions share.
+    prefixes: SharedPrefixes,
     cache: KvCache,
     tokens: Vec<u32>,
     segments: Vec<Segment>,
@@ -97,10 +100,27 @@ struct Prompt {
 }
 
 impl Session {
-    /// An empty session.
+    /// An empty session, which shares beginnings of conversations with the model's others.
     pub fn new(model: Arc<LoadedModel>) -> Self {
-        let cache = model.new_cache();
-        Self { model, cache, tokens: Vec::new(), segments: Vec::new(), marks: Vec::new(), course: 0 }
+        let prefixes = model.prefixes().clone();
+        Self::sharing(model, prefixes)
+    }
+
+    /// An empty session that shares beginnings with its [`sibling`](Self::sibling)s alone. How much they need to evaluate
+    /// then does not depend on anything else that the model does, while what they say never does.
+    pub fn apart(model: Arc<LoadedModel>) -> Self {
+        let prefixes = SharedPrefixes::new(model.prefix_statistics().budget);
+        Self::sharing(model, prefixes)
+    }
+
+    /// An empty session that shares beginnings with this one.
+    pub fn sibling(&self) -> Self {
+        Self::sharing(Arc::clone(&self.model), self.prefixes.clone())
+    }
+
+    fn sharing(model: Arc<LoadedModel>, prefixes: SharedPrefixes) -> Self {
+        let (cache, tokens, segments, marks) = (model.new_cache(), Vec::new(), Vec::new(), Vec::new());
+        Self { model, prefixes, cache, tokens, segments, marks, course: 0 }
     }
 
     /// The model.
@@ -216,7 +236,7 @@ impl Session {
         self.mark();
         // The last token is always evaluated: its logits choose the next.
         let known = self.tokens.len().saturating_sub(1);
-        model.prefixes().continue_cache(&self.tokens[..known], &mut self.cache);
+        self.prefixes.lock().continue_cache(&self.tokens[..known], &mut self.cache);
         generation.known = self.cache.len();
         Ok(generation)
     }
@@ -285,7 +305,7 @@ impl Session {
             self.segments.push(Segment::Control(last));
         }
         self.mark();
-        self.model.prefixes().insert(&self.tokens, &self.cache);
+        self.prefixes.lock().insert(&self.tokens, &self.cache);
     }
 }
 

@@ -43,8 +43,26 @@ fn what_another_session_evaluated_is_not_evaluated_again() {
     // A response before the first token is the same with and without.
     let cancelled = generation.cancel(&mut session).unwrap();
     assert_eq!((cancelled.usage.cached_tokens, cancelled.usage.evaluated_tokens), (0, 0));
-    model.forget_prefixes();
-    assert_eq!((model.prefix_statistics().bytes, model.prefix_statistics().pages), (0, 0));
+}
+
+#[test]
+fn sessions_apart_share_with_their_siblings_alone() {
+    let model = load_with(CacheOptions::default());
+    let left = |mut session: Session| {
+        let generation = session.start(&request(&[(Role::User, QUESTIONS[0])], "", 5), 1).unwrap();
+        let Progress::Prompt { evaluated: 0, of } = generation.progress(&session) else {
+            panic!("no prompt")
+        };
+        of
+    };
+    answer(&model, QUESTIONS[0]);
+    let apart = Session::apart(Arc::clone(&model));
+    let whole = left(apart.sibling());
+    assert!(left(Session::new(Arc::clone(&model))) < whole);
+
+    generate(&mut apart.sibling(), &request(&[(Role::User, QUESTIONS[0])], "", 5)).unwrap();
+    assert!(left(apart.sibling()) < whole);
+    assert_eq!(left(Session::apart(model)), whole);
 }
 
 proptest! {

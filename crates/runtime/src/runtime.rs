@@ -245,9 +245,9 @@ impl Runtime {
         }
         self.modules.compiled(&self.agent)?;
         // In which order agents get their answers depends on how much of their prompts is evaluated already, and must not
-        // depend on earlier runs.
-        if let Some(model) = self.services.model.as_ref().filter(|_| asks.len() > 1) {
-            model.forget_prefixes();
+        // depend on other runs.
+        if let Some(model) = &mut self.services.model {
+            model.share(asks.len() > 1);
         }
         let mut inputs = Vec::new();
         let mut grants = vec![Capability::Service(services::MODEL.to_owned())];

@@ -17,7 +17,7 @@ pub use page::KvType;
 use page::Page;
 pub(crate) use page::{KvShape, PAGE_TOKENS, Queries};
 pub use prefix::PrefixStatistics;
-pub(crate) use prefix::PrefixTree;
+pub(crate) use prefix::SharedPrefixes;
 
 /// Keys and values of a sequence. Grows with the sequence, a page at a time.
 #[derive(Clone)]

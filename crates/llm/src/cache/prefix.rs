@@ -8,7 +8,7 @@
 //! last; a node was used no earlier than its children.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::page::Page;
 use super::{KvCache, PAGE_TOKENS};
@@ -58,9 +58,25 @@ pub(crate) struct PrefixTree {
     reused_tokens: u64,
 }
 
-impl std::fmt::Debug for PrefixTree {
+/// A tree for all who have a clone of this.
+#[derive(Clone)]
+pub(crate) struct SharedPrefixes(Arc<Mutex<PrefixTree>>);
+
+impl SharedPrefixes {
+    /// An empty tree that may take so many bytes.
+    pub fn new(budget: usize) -> Self {
+        Self(Arc::new(Mutex::new(PrefixTree::new(budget))))
+    }
+
+    /// The tree, for nobody else meanwhile.
+    pub fn lock(&self) -> MutexGuard<'_, PrefixTree> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for SharedPrefixes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("PrefixTree").field(&self.statistics()).finish()
+        f.debug_tuple("SharedPrefixes").field(&self.lock().statistics()).finish()
     }
 }
 
@@ -88,11 +104,6 @@ impl PrefixTree {
     pub fn statistics(&self) -> PrefixStatistics {
         let Self { budget, bytes, reused_tokens, .. } = *self;
         PrefixStatistics { budget, bytes, pages: self.nodes.len() - 1, reused_tokens }
-    }
-
-    /// Forgets everything but what it was worth.
-    pub fn clear(&mut self) {
-        *self = Self { reused_tokens: self.reused_tokens, ..Self::new(self.budget) };
     }
 
     /// Continues `cache`, which holds a beginning of `tokens`, as far as the tree knows them and it holds fewer.

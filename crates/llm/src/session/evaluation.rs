@@ -98,7 +98,7 @@ impl Generation {
             self.logits.extend_from_slice(logits);
             // Only whole pages: into the last one the session writes next.
             let whole = session.cache.len() / PAGE_TOKENS * PAGE_TOKENS;
-            session.model.prefixes().insert(&session.tokens[..whole], &session.cache);
+            session.prefixes.lock().insert(&session.tokens[..whole], &session.cache);
             return Ok(None);
         }
         if evaluation.guesses == 0 {

@@ -13,6 +13,8 @@ use crate::{Observer, host};
 /// Generates text for processes.
 pub struct ModelService {
     scheduler: Scheduler,
+    /// An empty session: all others are its siblings.
+    first: Session,
     guard: Option<GuardConfig>,
     /// Of the processes whose requests are answered.
     sessions: BTreeMap<ProcessId, Session>,
@@ -33,7 +35,8 @@ impl ModelService {
     /// A service on `model` whose generations are guarded so.
     pub fn new(model: Arc<LoadedModel>, guard: Option<GuardConfig>) -> Self {
         let (sessions, waiting) = (BTreeMap::new(), BTreeMap::new());
-        Self { scheduler: Scheduler::new(model), guard, sessions, waiting }
+        let first = Session::new(Arc::clone(&model));
+        Self { scheduler: Scheduler::new(model), first, guard, sessions, waiting }
     }
 
     /// Takes a `model.*` request; `None` when it is for another service.
@@ -62,7 +65,7 @@ impl ModelService {
         request: &GenerateRequest,
     ) -> Result<(Session, Generation), LlmError> {
         let held = self.sessions.remove(&call.process);
-        let mut session = held.unwrap_or_else(|| Session::new(Arc::clone(self.scheduler.model())));
+        let mut session = held.unwrap_or_else(|| self.first.sibling());
         match session.start_guarded(request, call.seed, self.guard.as_ref()) {
             Ok(generation) => Ok((session, generation)),
             Err(error) => {
@@ -72,9 +75,11 @@ impl ModelService {
         }
     }
 
-    /// Forgets what sessions could share of earlier conversations.
-    pub(crate) fn forget_prefixes(&self) {
-        self.scheduler.model().forget_prefixes();
+    /// From here on sessions share beginnings of conversations with all others of the model, or, apart, with later ones of this
+    /// service alone.
+    pub(crate) fn share(&mut self, is_apart: bool) {
+        let model = Arc::clone(self.scheduler.model());
+        self.first = if is_apart { Session::apart(model) } else { Session::new(model) };
     }
 
     /// Whether generations are going on.
