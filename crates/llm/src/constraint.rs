@@ -37,6 +37,20 @@ const MAXIMUM_TRIE_NODES: usize = (1 << 22) - 1;
 /// Vocabularies from this size on are worth the time that precomputed slices of the mask take.
 const MINIMUM_SLICED_VOCABULARY: usize = 4096;
 
+/// Sets of tokens, by what their texts match, whose part of a mask is known before: where a grammar goes on with anything that
+/// one of them matches, all of its tokens are allowed and none is looked at. Each takes some megabytes. White space; texts as
+/// in JSON's strings; letters, digits and what is not ASCII; small letters; lines; anything. Their lengths are limited because
+/// those of a grammar's texts often are.
+const SLICES: [&str; 7] = [
+    r"[\x20\x0A\x0D\x09]+",
+    r#"[^"\\\x00-\x1F\x7F]{1,10}"#,
+    r#"[^"\\\x00-\x1F\x7F]{1,30}"#,
+    r"[^\x00-\x1F!-/:-@\[-`{-\x7F]{1,10}",
+    "[a-z]{1,10}",
+    r"[^\n]{1,30}",
+    "(?s:.){1,30}",
+];
+
 /// Makes constraints for one vocabulary.
 #[derive(Default)]
 pub struct ConstraintFactory {
@@ -88,7 +102,9 @@ impl ConstraintFactory {
                 TopLevelGrammar::from_regex(regex)
             }
         };
-        let parsers = self.parsers.get_or_init(|| parser_factory(tokenizer));
+        let is_large = tokenizer.vocabulary_size() >= MINIMUM_SLICED_VOCABULARY;
+        let parsers =
+            self.parsers.get_or_init(|| parser_factory(tokenizer, if is_large { &SLICES } else { &[] }));
         let parsers = parsers.as_ref().map_err(|message| LlmError::Grammar { message: message.clone() })?;
         let parser = host::with_deep_stack(|| parsers.create_parser(grammar))
             .map_err(cannot_run)?
@@ -209,7 +225,7 @@ fn failure(error: &impl std::fmt::Display) -> LlmError {
     LlmError::Grammar { message: message.trim().to_string() }
 }
 
-fn parser_factory(tokenizer: &Tokenizer) -> Result<ParserFactory, String> {
+fn parser_factory(tokenizer: &Tokenizer, slices: &[&str]) -> Result<ParserFactory, String> {
     let ends = tokenizer.end_tokens();
     let Some(&end) = ends.first() else {
         return Err("the model has no token that ends its output, so it could never stop".to_string());
@@ -224,11 +240,7 @@ fn parser_factory(tokenizer: &Tokenizer) -> Result<ParserFactory, String> {
     let trie = TokTrie::from(&info, &words).with_eos_tokens(ends);
     // Not canonical: `llguidance` then forces no tokens, so a model's own choice of tokens stays what it was.
     let environment: toktrie::TokEnv = Arc::new(ApproximateTokEnv::new(trie));
-    let slices = if words.len() < MINIMUM_SLICED_VOCABULARY {
-        Vec::new()
-    } else {
-        llguidance::earley::SlicedBiasComputer::general_slices()
-    };
+    let slices: Vec<String> = slices.iter().map(|&slice| slice.to_owned()).collect();
     let mut parsers = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
         .map_err(|error| error.to_string())?;
     parsers.quiet();

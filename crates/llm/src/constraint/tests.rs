@@ -2,8 +2,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::tokenizer::Special;
-use crate::tokenizer::testing::{END, tokenizer};
+use crate::sampler::answer_seed;
+use crate::tokenizer::testing::{END, spelled, tokenizer};
+use crate::tokenizer::{Special, TokenizerData};
 
 fn constraint(description: &Description) -> Result<Constraint, LlmError> {
     ConstraintFactory::default().constraint(&tokenizer(), description).map(Option::unwrap)
@@ -449,4 +450,77 @@ fn a_grammar_that_becomes_too_complex_ends_in_an_error() {
     assert!(matches!(outcome, Err(LlmError::Grammar { .. })), "{outcome:?}");
     // And it stays one.
     assert!(constraint.mask().is_err() && constraint.accept(b'a'.into()).is_err());
+}
+
+/// A vocabulary that is large enough for slices: bytes, and texts of all the kinds that slices tell apart.
+fn large_tokenizer() -> Tokenizer {
+    let pieces =
+        ["a", "the", "Ada", " ", "1", ".", "\"", "\\", "\n", "é", "語", "\u{1}", "-", "{\"", "zzzzzzzzzzz"];
+    let mut seen = std::collections::HashSet::new();
+    let mut texts: Vec<String> = (0..=255).map(|byte| spelled(&[byte])).collect();
+    for (first, second, third) in
+        (0..pieces.len().pow(3)).map(|number| (number % 15, number / 15 % 15, number / 225))
+    {
+        for text in
+            [[pieces[first], pieces[second], pieces[third]].concat(), pieces[first].repeat(second + third)]
+        {
+            if text.len() > 1 && seen.insert(text.clone()) {
+                texts.push(spelled(text.as_bytes()));
+            }
+        }
+    }
+    // Parts of characters.
+    texts.extend((0x80..0xc0).flat_map(|byte| [spelled(&[0xe8, byte]), spelled(&[0xe9, byte])]));
+    texts.push("<|end|>".to_owned());
+    let end = texts.len() as u32 - 1;
+    let types = (0..=end).map(|id| if id == end { 3 } else { 1 }).collect();
+    Tokenizer::new(&TokenizerData {
+        model: "gpt2",
+        pre: Some("default"),
+        tokens: texts.iter().map(String::as_str).collect(),
+        types: Some(types),
+        end: Some(end),
+        ..TokenizerData::default()
+    })
+    .unwrap()
+}
+
+#[test]
+fn slices_change_no_mask() {
+    let tokenizer = large_tokenizer();
+    let count = tokenizer.vocabulary_size();
+    assert!(count >= MINIMUM_SLICED_VOCABULARY, "{count} tokens");
+    let sliced = ConstraintFactory::default();
+    let plain = ConstraintFactory { parsers: OnceLock::from(parser_factory(&tokenizer, &[])) };
+    let regex = |regex: &str| Description::Regex(regex.to_owned());
+    for description in [
+        Description::JsonSchema(json!({"type": "object"})),
+        Description::Lark(
+            r#"start: ("Thought: " /[^\n]{1,40}/ "\n")? ("Answer: " /(?s:.{1,25})/ | /[0-9]+/)"#.to_owned(),
+        ),
+        Description::Lark("start: /[^\\n]*/ (\"\\n\" /[^\"]*/)*".to_owned()),
+        regex(r"[a-z.]{1,15}@([a-z]+\.)+[a-z]{2,6}"),
+        regex(r"([A-Z][^.\n]{0,30}\.\n?){1,9}"),
+        regex(r"(?s:.)*"),
+        regex(r"[^\x00-\x1F]{3,12}"),
+        regex("(語|é| )+a"),
+    ] {
+        let make =
+            |factory: &ConstraintFactory| factory.constraint(&tokenizer, &description).unwrap().unwrap();
+        for walk in 0..6 {
+            let (mut sliced, mut plain) = (make(&sliced), make(&plain));
+            for place in 0..12 {
+                let masks = [sliced.mask().unwrap(), plain.mask().unwrap()];
+                let [allowed, expected] =
+                    masks.map(|mask| (0..count as u32).filter(|&id| mask.allows(id)).collect::<Vec<u32>>());
+                assert_eq!(allowed, expected, "{description:?}, place {place}");
+                let token = allowed[(answer_seed(walk, place + 1) % allowed.len() as u64) as usize];
+                if tokenizer.ends_generation(token) {
+                    break;
+                }
+                sliced.accept(token).unwrap();
+                plain.accept(token).unwrap();
+            }
+        }
+    }
 }

@@ -17,9 +17,14 @@ pub(crate) const TEMPLATE: &str = "<|begin|>{% if tools %}<|tools|>{{ tools | ma
     {% elif message.role == 'assistant' %}{{ message.content }}<|end|>\
     {% elif message.role == 'tool' %}<|tool|>{{ message.content }}<|assistant|>{% endif %}{% endfor %}";
 
+/// Bytes as a vocabulary of bytes spells them.
+pub(crate) fn spelled(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(byte_character).collect()
+}
+
 /// The vocabulary's texts, in order.
 pub(crate) fn texts() -> Vec<String> {
-    let bytes = (0..=255).map(|byte| byte_character(byte).to_string());
+    let bytes = (0..=255).map(|byte| spelled(&[byte]));
     bytes.chain(CONTROL.iter().chain(&USER_DEFINED).map(|text| text.to_string())).collect()
 }
 
