@@ -312,13 +312,13 @@ unsafe fn value_tile<L: Lanes, V: Values<L>, const R: usize, const C: usize>(
     }
 }
 
-/// Adds the values of all positions to all rows, `R` at a time. `length` is a multiple of 32, or of 16 if values may be
-/// loaded so.
+/// Adds the values of all positions to all rows, tiles of `R` rows and of `C` times sixteen columns, then of single rows.
+/// `length` is a multiple of 32, or of 16 if values may be loaded so.
 ///
 /// # Safety
 /// The processor has the instructions, and `values` has `positions` values of `length` columns.
 #[inline(always)]
-unsafe fn value_rows<L: Lanes, V: Values<L>, const R: usize>(
+unsafe fn value_rows<L: Lanes, V: Values<L>, const R: usize, const C: usize>(
     values: V,
     positions: usize,
     probabilities: &[f32],
@@ -333,13 +333,14 @@ unsafe fn value_rows<L: Lanes, V: Values<L>, const R: usize>(
     while row < rows {
         let (probabilities, out) = (&probabilities[row * stride..], &mut out[row * length..]);
         let many = rows - row >= R;
-        for column in (0..length).step_by(2 * LANES) {
+        let mut column = 0;
+        while column < length {
             // SAFETY: there is a probability for every row and position, `out` has the rows that are left, and the columns
             // are within `length`.
             unsafe {
                 macro_rules! tile {
-                    ($rows:expr, $columns:literal) => {
-                        value_tile::<L, V, { $rows }, $columns>(
+                    ($rows:expr, $columns:expr) => {{
+                        value_tile::<L, V, { $rows }, { $columns }>(
                             values,
                             positions,
                             probabilities,
@@ -347,27 +348,29 @@ unsafe fn value_rows<L: Lanes, V: Values<L>, const R: usize>(
                             length,
                             column,
                             out,
-                        )
+                        );
+                        $columns
+                    }};
+                }
+                column += LANES
+                    * match (many, length - column >= 2 * LANES) {
+                        (true, true) => tile!(R, C),
+                        (true, false) => tile!(R, 1),
+                        (false, true) => tile!(1, 2),
+                        (false, false) => tile!(1, 1),
                     };
-                }
-                match (many, length - column >= 2 * LANES) {
-                    (true, true) => tile!(R, 2),
-                    (true, false) => tile!(R, 1),
-                    (false, true) => tile!(1, 2),
-                    (false, false) => tile!(1, 1),
-                }
             }
         }
         row += if many { R } else { 1 };
     }
 }
 
-/// Attention output, as `scalar` has it, of `R` rows at a time.
+/// Attention output, as `scalar` has it, of `R` rows and `C` times sixteen columns, one or two, at a time.
 ///
 /// # Safety
 /// The processor has the instructions.
 #[inline(always)]
-pub(super) unsafe fn attention_values<L: Lanes, const R: usize>(
+pub(super) unsafe fn attention_values<L: Lanes, const R: usize, const C: usize>(
     probabilities: &[f32],
     stride: usize,
     values: &[Half],
@@ -380,7 +383,7 @@ pub(super) unsafe fn attention_values<L: Lanes, const R: usize>(
     let positions = values.len() / length;
     // SAFETY: by this function's contract.
     unsafe {
-        value_rows::<L, _, R>(HalfValues(values, length), positions, probabilities, stride, length, out);
+        value_rows::<L, _, R, C>(HalfValues(values, length), positions, probabilities, stride, length, out);
     }
 }
 
@@ -400,7 +403,7 @@ pub(super) unsafe fn attention_values_q8<L: Lanes, const R: usize>(
     let positions = values.len() / (length / 32 * Q8_VALUE_BLOCK_BYTES);
     // SAFETY: by this function's contract.
     unsafe {
-        value_rows::<L, _, R>(Q8Values(values, length), positions, probabilities, stride, length, out);
+        value_rows::<L, _, R, 2>(Q8Values(values, length), positions, probabilities, stride, length, out);
     }
 }
 
@@ -443,7 +446,9 @@ macro_rules! float_kernels {
             out: &mut [f32],
         ) {
             // SAFETY: this function's features are those of the lanes.
-            unsafe { lanes::attention_values::<$lanes, $rows>(probabilities, stride, values, length, out) };
+            unsafe {
+                lanes::attention_values::<$lanes, $rows, 2>(probabilities, stride, values, length, out)
+            };
         }
 
         /// Attention output of several rows over values of Q8_0.

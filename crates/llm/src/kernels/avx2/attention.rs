@@ -1,11 +1,13 @@
-//! AVX2 kernels of attention: tiles of several queries, which share each key and value once it is unpacked.
+//! AVX2 kernels of attention: tiles of several queries, which share each key and value once it is unpacked. Sums of scores
+//! are brought together eight at a time.
 
 #![expect(clippy::needless_range_loop, reason = "tiles are indexed by row and column at once")]
 
 use std::arch::x86_64::*;
 
 use super::super::elementwise::LANES;
-use super::super::{Q8_VALUE_BLOCK_BYTES, scalar};
+use super::super::{lanes, scalar};
+use super::float::Two;
 use crate::host::Half;
 
 /// Keys whose sums are brought together at once: as many as a register has lanes.
@@ -107,142 +109,6 @@ fn reduce(sums: [__m256; KEYS]) -> __m256 {
     )
 }
 
-/// Values of a tile: `C` registers of neighbouring columns at a position.
-trait Values {
-    /// Columns of them at `column` of the value at `position`, and the factor of their row's probability.
-    ///
-    /// # Safety
-    /// `position` is one of the values, and `8 · C` columns from `column` on are within it.
-    unsafe fn load<const C: usize>(&self, position: usize, column: usize) -> ([__m256; C], Option<__m256>);
-}
-
-/// `[positions × length]` numbers in half precision.
-struct HalfValues<'a> {
-    values: &'a [Half],
-    length: usize,
-}
-
-impl Values for HalfValues<'_> {
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn load<const C: usize>(&self, position: usize, column: usize) -> ([__m256; C], Option<__m256>) {
-        let mut columns = [_mm256_setzero_ps(); C];
-        for (number, columns) in columns.iter_mut().enumerate() {
-            let at = position * self.length + column + number * 8;
-            debug_assert!(at + 8 <= self.values.len());
-            // SAFETY: the columns are within the value by this function's contract.
-            *columns = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(self.values.as_ptr().add(at).cast())) };
-        }
-        (columns, None)
-    }
-}
-
-/// `[positions][length / 32]` Q8_0 blocks; a tile is one block wide.
-struct Q8Values<'a> {
-    values: &'a [u8],
-    length: usize,
-}
-
-impl Values for Q8Values<'_> {
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn load<const C: usize>(&self, position: usize, column: usize) -> ([__m256; C], Option<__m256>) {
-        let at = (position * self.length + column) / 32 * Q8_VALUE_BLOCK_BYTES;
-        debug_assert!(C == 4 && at + Q8_VALUE_BLOCK_BYTES <= self.values.len());
-        let mut columns = [_mm256_setzero_ps(); C];
-        // SAFETY: the block is within the value by this function's contract: a scale of two bytes, then 32 codes.
-        unsafe {
-            let block = self.values.as_ptr().add(at);
-            for (number, columns) in columns.iter_mut().enumerate() {
-                let codes = _mm_loadl_epi64(block.add(2 + number * 8).cast());
-                *columns = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
-            }
-            let scale = block.cast::<i16>().read_unaligned();
-            (columns, Some(_mm256_cvtph_ps(_mm_set1_epi16(scale))))
-        }
-    }
-}
-
-/// Adds the values of all positions to `8 · C` columns of `R` rows.
-///
-/// # Safety
-/// `values` has `positions` values of `length` columns; `8 · C` columns from `column` on are within them; `probabilities`
-/// has `positions` numbers from each multiple of `stride` below `R · stride` on; `out` has `R · length` numbers.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-unsafe fn value_tile<V: Values, const R: usize, const C: usize>(
-    values: &V,
-    positions: usize,
-    probabilities: &[f32],
-    stride: usize,
-    length: usize,
-    column: usize,
-    out: &mut [f32],
-) {
-    let mut sums = [[_mm256_setzero_ps(); C]; R];
-    for row in 0..R {
-        for number in 0..C {
-            // SAFETY: the columns are within the row.
-            sums[row][number] =
-                unsafe { _mm256_loadu_ps(out.as_ptr().add(row * length + column + number * 8)) };
-        }
-    }
-    for position in 0..positions {
-        // SAFETY: the position and the columns are within the values, the probability within its row.
-        unsafe {
-            let (columns, factor) = values.load::<C>(position, column);
-            for row in 0..R {
-                let weight = _mm256_set1_ps(*probabilities.as_ptr().add(row * stride + position));
-                let weight = factor.map_or(weight, |factor| _mm256_mul_ps(weight, factor));
-                for number in 0..C {
-                    sums[row][number] =
-                        _mm256_add_ps(sums[row][number], _mm256_mul_ps(weight, columns[number]));
-                }
-            }
-        }
-    }
-    for row in 0..R {
-        for number in 0..C {
-            // SAFETY: the columns are within the row.
-            unsafe {
-                let out = out.as_mut_ptr().add(row * length + column + number * 8);
-                _mm256_storeu_ps(out, sums[row][number]);
-            }
-        }
-    }
-}
-
-/// Adds the values of all positions to `R` rows, `8 · C` columns at a time and then eight; `length` is a multiple of eight.
-///
-/// # Safety
-/// As for [`value_tile`].
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-unsafe fn value_rows<V: Values, const R: usize, const C: usize>(
-    values: &V,
-    positions: usize,
-    probabilities: &[f32],
-    stride: usize,
-    length: usize,
-    out: &mut [f32],
-) {
-    let whole = length / (8 * C) * (8 * C);
-    for column in (0..whole).step_by(8 * C) {
-        // SAFETY: the columns are within `length`; the rest is this function's contract.
-        unsafe { value_tile::<V, R, C>(values, positions, probabilities, stride, length, column, out) };
-    }
-    for column in (whole..length).step_by(8) {
-        // SAFETY: as above.
-        unsafe { value_tile::<V, R, 1>(values, positions, probabilities, stride, length, column, out) };
-    }
-}
-
-/// Checks what the tiles rely on: a probability for every row and position.
-fn check(probabilities: &[f32], stride: usize, positions: usize, rows: usize) {
-    let last = rows.saturating_sub(1) * stride + positions;
-    assert!(positions <= stride && last <= probabilities.len(), "a probability for every row and position");
-}
-
 /// Attention output of several rows over f16 values.
 #[target_feature(enable = "avx2,f16c")]
 pub(crate) fn attention_values(
@@ -252,32 +118,13 @@ pub(crate) fn attention_values(
     length: usize,
     out: &mut [f32],
 ) {
-    if !length.is_multiple_of(8) {
-        return scalar::attention_values(probabilities, stride, values, length, out);
-    }
-    let (positions, rows) = (values.len() / length, out.len() / length);
-    check(probabilities, stride, positions, rows);
-    let values = HalfValues { values, length };
-    let mut row = 0;
-    while row < rows {
-        let (probabilities, out) = (&probabilities[row * stride..], &mut out[row * length..]);
-        // SAFETY: `check` found a probability for every row and position, and `out` has the rows that are left.
-        row += unsafe {
-            match rows - row {
-                4.. => {
-                    value_rows::<_, 4, 2>(&values, positions, probabilities, stride, length, out);
-                    4
-                }
-                2 | 3 => {
-                    value_rows::<_, 2, 4>(&values, positions, probabilities, stride, length, out);
-                    2
-                }
-                _ => {
-                    value_rows::<_, 1, 4>(&values, positions, probabilities, stride, length, out);
-                    1
-                }
-            }
-        };
+    // SAFETY: this function's features are those of the lanes.
+    unsafe {
+        // Values that are loaded once for four rows leave registers for sixteen of their columns.
+        match out.len() / length {
+            4.. => lanes::attention_values::<Two, 4, 1>(probabilities, stride, values, length, out),
+            _ => lanes::attention_values::<Two, 2, 2>(probabilities, stride, values, length, out),
+        }
     }
 }
 
@@ -290,22 +137,6 @@ pub(crate) fn attention_values_q8(
     length: usize,
     out: &mut [f32],
 ) {
-    assert!(length.is_multiple_of(32), "values are whole blocks");
-    let (positions, rows) = (values.len() / (length / 32 * Q8_VALUE_BLOCK_BYTES), out.len() / length);
-    check(probabilities, stride, positions, rows);
-    let values = Q8Values { values, length };
-    let mut row = 0;
-    while row < rows {
-        let (probabilities, out) = (&probabilities[row * stride..], &mut out[row * length..]);
-        // SAFETY: as in `attention_values`; a row is whole tiles of a block.
-        row += unsafe {
-            if rows - row >= 2 {
-                value_rows::<_, 2, 4>(&values, positions, probabilities, stride, length, out);
-                2
-            } else {
-                value_rows::<_, 1, 4>(&values, positions, probabilities, stride, length, out);
-                1
-            }
-        };
-    }
+    // SAFETY: this function's features are those of the lanes.
+    unsafe { lanes::attention_values_q8::<Two, 2>(probabilities, stride, values, length, out) };
 }
