@@ -11,8 +11,8 @@
 //! floats as well.
 //!
 //! No processor with these instructions has been at hand. The kernels are run by Miri, which interprets each instruction by
-//! its definition (that of AMX is in `tiles`), and were run as they are compiled by the emulator Bochs, under Linux, which
-//! lends AMX as it does on a processor. Their speed was not measured.
+//! its definition (that of AMX is in `tiles`), and were run as they are compiled by the emulator Bochs, mended where it differs
+//! from Intel's manual, under Linux, which lends AMX as it does on a processor. Their speed was not measured.
 
 pub(super) mod amx;
 pub(super) mod avx512;
