@@ -111,7 +111,7 @@ impl<K: Kind> TileKernel for BlockTile<K> {
     ) -> [[M::Floats; N]; T] {
         // SAFETY: every block is inside each group, and the tokens have its columns.
         unsafe {
-            let table = table::<M, K>(K::OFFSET + K::Sums::<M>::EXCESS);
+            let table = table::<M, K>();
             let mut accumulators = [[M::floats(0.0); N]; T];
             for number in 0..group_bytes / K::TYPE.packed_bytes() {
                 for first in (0..N).step_by(S) {
@@ -210,12 +210,13 @@ unsafe fn add_with_minimum<M: Machine, K: Kind, const T: usize, const N: usize, 
     }
 }
 
-/// What codes number, as much larger than that.
+/// What codes number, as they are multiplied.
 ///
 /// # Safety
 /// The processor has the machine's instructions.
 #[inline(always)]
-unsafe fn table<M: Machine, K: Kind>(larger: u8) -> M::Bytes {
+unsafe fn table<M: Machine, K: Kind>() -> M::Bytes {
+    let larger = K::OFFSET + if M::MATRICES { 0 } else { K::Sums::<M>::EXCESS };
     let mut values = [0; 16];
     for code in 0..16 {
         values[code] = (K::TYPE.value(code as u8) as u8).wrapping_add(larger);
@@ -262,7 +263,7 @@ unsafe fn dots<M: Machine, K: Kind, const T: usize, const S: usize>(
         let at = strips.at + K::TYPE.codes_at() + within * K::TYPE.code_bytes();
         let codes = Strips { at, ..strips };
         let totals = if M::MATRICES {
-            matrix_totals::<M, K, T, S>(codes, tokens, block)
+            matrix_totals::<M, K, T, S>(codes, tokens, block, table)
         } else {
             totals::<M, K, T, S>(codes, tokens, block, table)
         };
@@ -337,11 +338,11 @@ unsafe fn matrix_totals<M: Machine, K: Kind, const T: usize, const S: usize>(
     codes: Strips<'_>,
     tokens: &Tokens<'_, T>,
     block: usize,
+    table: M::Bytes,
 ) -> Totals<M, T, S> {
     assert_eq!(S, 1, "a matrix is of one strip");
     // SAFETY: by this function's contract.
     unsafe {
-        let table = table::<M, K>(K::OFFSET);
         let mut totals = [[[M::integers(0); S]; 2]; T];
         let mut set = |part: usize, sums: [M::Integers; T]| {
             for token in 0..T {
